@@ -1,0 +1,1 @@
+//! The configuration file: what is written (`file`) becomes what is true (`check`).

@@ -1,0 +1,3 @@
+//! End-to-end tests: each file is a promise.
+
+fn main() {}
