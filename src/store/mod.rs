@@ -1,10 +1,301 @@
 //! Where gates and the command line meet.
+//!
+//! [`Store`] is a list of what pvegate does with its state; each method is one transaction, durable
+//! when it returns. What works once is spent by one conditional statement inside it, so that of two
+//! gates on one store only one succeeds. A running gate hears of the others' work by
+//! [`Store::changes`].
+//!
+//! The trait is synchronous, as its command-line users are; a gate talks to it through a
+//! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
+
+mod sqlite;
+mod thread;
 
 use std::path::PathBuf;
+
+pub use sqlite::SqliteStore;
+pub use thread::StoreThread;
+
+use crate::{
+    account::{
+        Authenticator, EndReason, FactorId, Invitation, InvitationPurpose, Role, Session, SessionId,
+        TimeStep, User, UserId, UserName,
+    },
+    time::Timestamp,
+};
 
 /// Where the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The SQLite file.
     pub path: PathBuf,
+}
+
+/// What pvegate keeps, and does with it.
+pub trait Store: Send {
+    /// Adds a user.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn add_user(&mut self, name: &UserName, role: Role, now: Timestamp) -> Result<Added<User>, StoreError>;
+
+    /// Every user, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn users(&mut self) -> Result<Vec<User>, StoreError>;
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn user_by_name(&mut self, name: &UserName) -> Result<Option<User>, StoreError>;
+
+    /// The user of this number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// Makes an invitation, and revokes the user's earlier ones that nobody used.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn invite(&mut self, invitation: &NewInvitation) -> Result<(), StoreError>;
+
+    /// The invitation with this token hash, whatever became of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn invitation(&mut self, token_hash: &[u8; 32]) -> Result<Option<Invitation>, StoreError>;
+
+    /// The user's latest invitation.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
+
+    /// Spends the invitation, adds the authenticator app and opens the session: all or nothing.
+    ///
+    /// The invitation must be unused, unrevoked and unexpired at `session.created_at`, its user the
+    /// session's and not disabled; otherwise [`Spent::Before`] and nothing happened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn enrol_authenticator(
+        &mut self,
+        token_hash: &[u8; 32],
+        authenticator: &Authenticator,
+        session: &Session,
+    ) -> Result<Spent, StoreError>;
+
+    /// The authenticator apps of a user, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn authenticators(&mut self, user: UserId) -> Result<Vec<Authenticator>, StoreError>;
+
+    /// Spends a time step of an authenticator app (RFC 6238 §5.2) and opens the session: all or
+    /// nothing. A step that is not later than the last accepted one, or a disabled user, is
+    /// [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn sign_in_by_step(
+        &mut self,
+        factor: &FactorId,
+        step: TimeStep,
+        session: &Session,
+    ) -> Result<Spent, StoreError>;
+
+    /// The session with this identifier, whatever became of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Every session that has not ended and whose absolute limit is later than `now`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn live_sessions(&mut self, now: Timestamp) -> Result<Vec<Session>, StoreError>;
+
+    /// Ends those of `which` that have not ended yet, and says which that were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn end_sessions(
+        &mut self,
+        which: &Sessions,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Writes down the last activity of sessions. An update and never an insert: it does not revive
+    /// what was ended or deleted, and never moves a time back.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError>;
+
+    /// Forgets sessions and invitations that were over before `before`, and changes every gate has heard of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn forget(&mut self, before: Timestamp) -> Result<(), StoreError>;
+
+    /// The keys that sign cookies, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn cookie_keys(&mut self) -> Result<Vec<SealedCookieKey>, StoreError>;
+
+    /// Adds a key that signs cookies. [`Added::Exists`] if its identifier is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn add_cookie_key(&mut self, key: &SealedCookieKey) -> Result<Added<()>, StoreError>;
+
+    /// What changed since this instance last asked; nothing at its first call, which marks the start.
+    ///
+    /// Cheap when nothing happened, so that it can be asked four times a second.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn changes(&mut self) -> Result<Vec<Change>, StoreError>;
+}
+
+/// An invitation to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInvitation {
+    /// SHA-256 of its token.
+    pub token_hash: [u8; 32],
+    /// For whom.
+    pub user: UserId,
+    /// For what.
+    pub purpose: InvitationPurpose,
+    /// The time now.
+    pub created_at: Timestamp,
+    /// The first moment at which it is too late.
+    pub expires_at: Timestamp,
+}
+
+/// A key that signs cookies, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCookieKey {
+    /// What cookies name it by.
+    pub id: String,
+    /// The key, sealed under the master key.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Which sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sessions {
+    /// This one.
+    One(SessionId),
+    /// Those of a user.
+    Of(UserId),
+    /// Every one.
+    All,
+}
+
+/// What became of an addition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added<T> {
+    /// It is there now.
+    New(T),
+    /// It was there before; nothing changed.
+    Exists,
+}
+
+/// What became of something that works once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Spent {
+    /// It was good and is spent now.
+    First,
+    /// It was not good any more; nothing changed.
+    Before,
+}
+
+/// What a running gate must look at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A session was opened, ended or deleted.
+    Session(SessionId),
+    /// A user was disabled, enabled, renamed or deleted.
+    User(UserId),
+    /// The keys that sign cookies.
+    CookieKeys,
+}
+
+/// Why the store did not do it. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory can't be made or written to.
+    #[error(
+        "the directory {} can't be written by user id {uid}: {reason}; `chown {uid} {0}` or choose another with storage.path",
+        directory.display()
+    )]
+    Unwritable {
+        /// The directory of the database.
+        directory: PathBuf,
+        /// Whom the program runs as.
+        uid: u32,
+        /// What the system said.
+        reason: String,
+    },
+    /// A newer pvegate wrote it.
+    #[error(
+        "{} has schema {found}, this pvegate knows schemas up to {known}: install the newer version again, or restore a backup",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A row holds what this program would never write.
+    #[error("the store holds {found:?} where {expected} is expected")]
+    Corrupt {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: &'static str,
+    },
+    /// The thread of the store is gone or has too much to do.
+    #[error("the store does not answer")]
+    Unavailable,
+    /// SQLite says no.
+    #[error("the store {} failed", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
 }

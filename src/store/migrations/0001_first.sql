@@ -1,0 +1,86 @@
+-- Times are milliseconds since 1970 in UTC; look at one with datetime(created_at/1000, 'unixepoch').
+
+CREATE TABLE user (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT    NOT NULL UNIQUE,
+    role        TEXT    NOT NULL CHECK (role IN ('user', 'admin')),
+    created_at  INTEGER NOT NULL,
+    disabled_at INTEGER
+) STRICT;
+
+-- Authenticator apps. `sealed_secret` opens only with the master key.
+CREATE TABLE authenticator (
+    id            TEXT    NOT NULL PRIMARY KEY,
+    user_id       INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    name          TEXT    NOT NULL,
+    sealed_secret BLOB    NOT NULL,
+    last_step     INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    last_used_at  INTEGER
+) STRICT;
+CREATE INDEX authenticator_of_user ON authenticator (user_id);
+
+-- One-time links. The token itself is nowhere.
+CREATE TABLE invitation (
+    token_hash BLOB    NOT NULL PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    purpose    TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER,
+    revoked_at INTEGER
+) STRICT;
+CREATE INDEX invitation_of_user ON invitation (user_id);
+
+-- Sessions, ended ones too. `id` is the SHA-256 of what the cookie carries.
+CREATE TABLE session (
+    id             BLOB    NOT NULL PRIMARY KEY,
+    user_id        INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    method         TEXT    NOT NULL,
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    last_active_at INTEGER NOT NULL,
+    client         TEXT    NOT NULL,
+    user_agent     TEXT    NOT NULL,
+    ended_at       INTEGER,
+    end_reason     TEXT,
+    CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+) STRICT;
+CREATE INDEX session_of_user ON session (user_id);
+
+-- Keys that sign cookies, sealed under the master key.
+CREATE TABLE cookie_key (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    sealed     BLOB    NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- What running gates must hear of. Triggers write it, so that a change made by hand with the sqlite3
+-- program is heard as well.
+CREATE TABLE change (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind    TEXT NOT NULL,
+    subject ANY  NOT NULL
+) STRICT;
+
+CREATE TRIGGER session_added AFTER INSERT ON session BEGIN
+    INSERT INTO change (kind, subject) VALUES ('session', NEW.id);
+END;
+CREATE TRIGGER session_ended AFTER UPDATE OF ended_at, expires_at ON session BEGIN
+    INSERT INTO change (kind, subject) VALUES ('session', NEW.id);
+END;
+CREATE TRIGGER session_deleted AFTER DELETE ON session BEGIN
+    INSERT INTO change (kind, subject) VALUES ('session', OLD.id);
+END;
+CREATE TRIGGER user_disabled AFTER UPDATE OF disabled_at, role, name ON user BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.id);
+END;
+CREATE TRIGGER user_deleted AFTER DELETE ON user BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.id);
+END;
+CREATE TRIGGER cookie_key_added AFTER INSERT ON cookie_key BEGIN
+    INSERT INTO change (kind, subject) VALUES ('cookie-key', NEW.id);
+END;
+CREATE TRIGGER cookie_key_deleted AFTER DELETE ON cookie_key BEGIN
+    INSERT INTO change (kind, subject) VALUES ('cookie-key', OLD.id);
+END;

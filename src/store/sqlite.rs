@@ -1,0 +1,601 @@
+//! The store in a SQLite file (WAL, `synchronous=FULL`: what was answered is on disk).
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, named_params, params,
+    types::Type,
+};
+
+use super::{Added, Change, NewInvitation, SealedCookieKey, Sessions, Spent, Store, StoreError};
+use crate::{
+    account::{
+        Authenticator, EndReason, FactorId, Invitation, InvitationPurpose, Method, Role, Session, SessionId,
+        TimeStep, User, UserId, UserName,
+    },
+    time::Timestamp,
+};
+
+/// One file for each step from an empty database to today's; released ones never change.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// How long a call waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How many changes are kept for gates that have not heard of them; each hears within a second.
+const CHANGES_KEPT: i64 = 10_000;
+
+/// A [`Store`] in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: Connection,
+    heard: Heard,
+}
+
+/// How far this instance has followed the changes.
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    Nothing,
+    UpTo { seq: i64, data_version: i64 },
+}
+
+impl SqliteStore {
+    /// Opens the database, and makes or migrates it where needed. A copy named
+    /// `<file>.schema-<n>` is made before an existing one is migrated.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: an unwritable directory, a newer schema, or what SQLite says.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        prepare_directory(path)?;
+        let failed = |source| StoreError::Sqlite { path: path.into(), source };
+        let connection = Connection::open(path).map_err(|source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => unwritable(path, source),
+            _ => failed(source),
+        })?;
+        let mut store = Self { path: path.into(), connection, heard: Heard::Nothing };
+        store.set_up().map_err(failed)?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    fn set_up(&mut self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(BUSY)?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "foreign_keys", true)?;
+        self.connection.pragma_update(None, "trusted_schema", false)?;
+        self.connection.set_prepared_statement_cache_capacity(64);
+        Ok(())
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        let found = self.run(|connection| {
+            connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        })?;
+        if found > known {
+            return Err(StoreError::Newer { path: self.path.clone(), found, known });
+        }
+        if found > 0 && found < known {
+            let mut copy = self.path.clone().into_os_string();
+            copy.push(format!(".schema-{found}"));
+            let copy = PathBuf::from(copy);
+            if !copy.exists() {
+                self.run(|connection| {
+                    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy().as_ref()])
+                })?;
+                keep_private(&copy);
+            }
+        }
+        self.write(|transaction| {
+            // Asked again inside the transaction: two processes may start at once.
+            let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            for (step, sql) in (1_i64..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
+                transaction.execute_batch(sql)?;
+                transaction.pragma_update(None, "user_version", step)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn run<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        read(&self.connection).map_err(|source| self.failed(source))
+    }
+
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let done = (|| {
+            // Immediate, so that what is read inside holds until the commit.
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = write(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })();
+        done.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        match source {
+            rusqlite::Error::FromSqlConversionFailure(_, _, inner) if inner.is::<NotOurs>() => {
+                match inner.downcast::<NotOurs>() {
+                    Ok(error) => StoreError::Corrupt { found: error.found, expected: error.expected },
+                    Err(_) => StoreError::Unavailable,
+                }
+            }
+            source => StoreError::Sqlite { path: self.path.clone(), source },
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn add_user(&mut self, name: &UserName, role: Role, now: Timestamp) -> Result<Added<User>, StoreError> {
+        self.write(|transaction| {
+            let added = transaction.execute(
+                "INSERT INTO user (name, role, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
+                params![name.as_str(), role_word(role), now.millis()],
+            )?;
+            if added == 0 {
+                return Ok(Added::Exists);
+            }
+            let id = UserId(transaction.last_insert_rowid());
+            Ok(Added::New(User { id, name: name.clone(), role, created_at: now, disabled_at: None }))
+        })
+    }
+
+    fn users(&mut self) -> Result<Vec<User>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {USER} FROM user ORDER BY name"))?
+                .query_map([], user)?
+                .collect()
+        })
+    }
+
+    fn user_by_name(&mut self, name: &UserName) -> Result<Option<User>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {USER} FROM user WHERE name = ?1"))?
+                .query_row([name.as_str()], user)
+                .optional()
+        })
+    }
+
+    fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {USER} FROM user WHERE id = ?1"))?
+                .query_row([id.0], user)
+                .optional()
+        })
+    }
+
+    fn invite(&mut self, invitation: &NewInvitation) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE invitation SET revoked_at = ?2
+                 WHERE user_id = ?1 AND used_at IS NULL AND revoked_at IS NULL",
+                params![invitation.user.0, invitation.created_at.millis()],
+            )?;
+            transaction.execute(
+                "INSERT INTO invitation (token_hash, user_id, purpose, created_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    invitation.token_hash,
+                    invitation.user.0,
+                    invitation.purpose.as_str(),
+                    invitation.created_at.millis(),
+                    invitation.expires_at.millis(),
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn invitation(&mut self, token_hash: &[u8; 32]) -> Result<Option<Invitation>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {INVITATION} FROM invitation WHERE token_hash = ?1"))?
+                .query_row([token_hash], invitation)
+                .optional()
+        })
+    }
+
+    fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {INVITATION} FROM invitation WHERE user_id = ?1 ORDER BY created_at DESC, rowid DESC LIMIT 1"
+                ))?
+                .query_row([user.0], invitation)
+                .optional()
+        })
+    }
+
+    fn enrol_authenticator(
+        &mut self,
+        token_hash: &[u8; 32],
+        authenticator: &Authenticator,
+        session: &Session,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            let spent = transaction.execute(
+                "UPDATE invitation SET used_at = :now
+                 WHERE token_hash = :token AND user_id = :user AND purpose = :purpose
+                   AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :now
+                   AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+                named_params! {
+                    ":now": session.created_at.millis(),
+                    ":token": token_hash,
+                    ":user": session.user.0,
+                    ":purpose": InvitationPurpose::Enrol.as_str(),
+                },
+            )?;
+            if spent == 0 {
+                return Ok(Spent::Before);
+            }
+            transaction.execute(
+                "INSERT INTO authenticator (id, user_id, name, sealed_secret, last_step, created_at, last_used_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    authenticator.id.0,
+                    authenticator.user.0,
+                    authenticator.name,
+                    authenticator.sealed_secret,
+                    step_number(authenticator.last_step),
+                    authenticator.created_at.millis(),
+                    authenticator.last_used_at.map(Timestamp::millis),
+                ],
+            )?;
+            insert_session(transaction, session)?;
+            Ok(Spent::First)
+        })
+    }
+
+    fn authenticators(&mut self, user: UserId) -> Result<Vec<Authenticator>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, user_id, name, sealed_secret, last_step, created_at, last_used_at
+                     FROM authenticator WHERE user_id = ?1 ORDER BY created_at, rowid",
+                )?
+                .query_map([user.0], authenticator)?
+                .collect()
+        })
+    }
+
+    fn sign_in_by_step(
+        &mut self,
+        factor: &FactorId,
+        step: TimeStep,
+        session: &Session,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            let spent = transaction.execute(
+                "UPDATE authenticator SET last_step = :step, last_used_at = :now
+                 WHERE id = :id AND user_id = :user AND last_step < :step
+                   AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+                named_params! {
+                    ":step": step_number(step),
+                    ":now": session.created_at.millis(),
+                    ":id": factor.0,
+                    ":user": session.user.0,
+                },
+            )?;
+            if spent == 0 {
+                return Ok(Spent::Before);
+            }
+            insert_session(transaction, session)?;
+            Ok(Spent::First)
+        })
+    }
+
+    fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {SESSION} FROM session WHERE id = ?1"))?
+                .query_row([id.0], session)
+                .optional()
+        })
+    }
+
+    fn live_sessions(&mut self, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {SESSION} FROM session
+                     WHERE ended_at IS NULL AND expires_at > ?1 ORDER BY created_at, rowid"
+                ))?
+                .query_map([now.millis()], session)?
+                .collect()
+        })
+    }
+
+    fn end_sessions(
+        &mut self,
+        which: &Sessions,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let (one, user) = match which {
+            Sessions::One(id) => (Some(id.0), None),
+            Sessions::Of(user) => (None, Some(user.0)),
+            Sessions::All => (None, None),
+        };
+        self.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE session SET ended_at = :now, end_reason = :reason
+                     WHERE ended_at IS NULL AND (:one IS NULL OR id = :one)
+                       AND (:user IS NULL OR user_id = :user)
+                     RETURNING id",
+                )?
+                .query_map(
+                    named_params! {
+                        ":now": now.millis(),
+                        ":reason": reason.as_str(),
+                        ":one": one,
+                        ":user": user,
+                    },
+                    |row| row.get(0).map(SessionId),
+                )?
+                .collect()
+        })
+    }
+
+    fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut update = transaction.prepare_cached(
+                "UPDATE session SET last_active_at = ?2
+                 WHERE id = ?1 AND ended_at IS NULL AND last_active_at < ?2",
+            )?;
+            for (id, at) in activity {
+                update.execute(params![id.0, at.millis()])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
+            transaction.execute("DELETE FROM invitation WHERE expires_at < ?1", [before.millis()])?;
+            transaction.execute(
+                "DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1",
+                [CHANGES_KEPT],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn cookie_keys(&mut self) -> Result<Vec<SealedCookieKey>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("SELECT id, sealed, created_at FROM cookie_key ORDER BY created_at DESC, id")?
+                .query_map([], |row| {
+                    Ok(SealedCookieKey { id: row.get(0)?, sealed: row.get(1)?, created_at: time(row, 2)? })
+                })?
+                .collect()
+        })
+    }
+
+    fn add_cookie_key(&mut self, key: &SealedCookieKey) -> Result<Added<()>, StoreError> {
+        self.write(|transaction| {
+            let added = transaction.execute(
+                "INSERT INTO cookie_key (id, sealed, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
+                params![key.id, key.sealed, key.created_at.millis()],
+            )?;
+            Ok(if added == 0 { Added::Exists } else { Added::New(()) })
+        })
+    }
+
+    fn changes(&mut self) -> Result<Vec<Change>, StoreError> {
+        let heard = self.heard;
+        let (changes, heard) = self.run(|connection| {
+            // SQLite moves this number when another connection has committed; asking costs no read of
+            // the file beyond its header.
+            let data_version = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
+            let last = |connection: &Connection| {
+                connection
+                    .prepare_cached("SELECT coalesce(max(seq), 0) FROM change")?
+                    .query_row([], |row| row.get(0))
+            };
+            let from = match heard {
+                Heard::Nothing => {
+                    return Ok((Vec::new(), Heard::UpTo { seq: last(connection)?, data_version }));
+                }
+                Heard::UpTo { data_version: before, .. } if before == data_version => {
+                    return Ok((Vec::new(), heard));
+                }
+                Heard::UpTo { seq, .. } => seq,
+            };
+            let rows: Vec<(i64, Option<Change>)> = connection
+                .prepare_cached("SELECT seq, kind, subject FROM change WHERE seq > ?1 ORDER BY seq")?
+                .query_map([from], |row| Ok((row.get(0)?, change(row)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let seq = rows.last().map_or(from, |(seq, _)| *seq);
+            let changes = rows.into_iter().filter_map(|(_, change)| change).collect();
+            Ok((changes, Heard::UpTo { seq, data_version }))
+        })?;
+        self.heard = heard;
+        Ok(changes)
+    }
+}
+
+const USER: &str = "id, name, role, created_at, disabled_at";
+const INVITATION: &str = "token_hash, user_id, purpose, created_at, expires_at, used_at, revoked_at";
+const SESSION: &str =
+    "id, user_id, method, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason";
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: UserId(row.get(0)?),
+        name: parsed(row, 1, "a user name", |text| text.parse().ok())?,
+        role: parsed(row, 2, "a role", |text| match text {
+            "user" => Some(Role::User),
+            "admin" => Some(Role::Admin),
+            _ => None,
+        })?,
+        created_at: time(row, 3)?,
+        disabled_at: optional_time(row, 4)?,
+    })
+}
+
+fn invitation(row: &Row<'_>) -> rusqlite::Result<Invitation> {
+    Ok(Invitation {
+        token_hash: row.get(0)?,
+        user: UserId(row.get(1)?),
+        purpose: word(row, 2, "a purpose", &InvitationPurpose::ALL, InvitationPurpose::as_str)?,
+        created_at: time(row, 3)?,
+        expires_at: time(row, 4)?,
+        used_at: optional_time(row, 5)?,
+        revoked_at: optional_time(row, 6)?,
+    })
+}
+
+fn authenticator(row: &Row<'_>) -> rusqlite::Result<Authenticator> {
+    let step: i64 = row.get(4)?;
+    let last_step = u64::try_from(step).map_err(|_| not_ours(4, &step.to_string(), "a time step"))?;
+    Ok(Authenticator {
+        id: FactorId(row.get(0)?),
+        user: UserId(row.get(1)?),
+        name: row.get(2)?,
+        sealed_secret: row.get(3)?,
+        last_step: TimeStep(last_step),
+        created_at: time(row, 5)?,
+        last_used_at: optional_time(row, 6)?,
+    })
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let ended = match optional_time(row, 8)? {
+        Some(at) => Some((at, word(row, 9, "a reason", &EndReason::ALL, EndReason::as_str)?)),
+        None => None,
+    };
+    Ok(Session {
+        id: SessionId(row.get(0)?),
+        user: UserId(row.get(1)?),
+        method: word(row, 2, "a sign-in method", &Method::ALL, Method::as_str)?,
+        created_at: time(row, 3)?,
+        expires_at: time(row, 4)?,
+        last_active_at: time(row, 5)?,
+        client: parsed(row, 6, "an address", |text| text.parse().ok())?,
+        user_agent: row.get(7)?,
+        ended,
+    })
+}
+
+/// A kind that this version does not know concerns something it does not have.
+fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
+    let kind: String = row.get(1)?;
+    Ok(match kind.as_str() {
+        "session" => Some(Change::Session(SessionId(row.get(2)?))),
+        "user" => Some(Change::User(UserId(row.get(2)?))),
+        "cookie-key" => Some(Change::CookieKeys),
+        _ => None,
+    })
+}
+
+fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO session (id, user_id, method, created_at, expires_at, last_active_at, client, user_agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            session.id.0,
+            session.user.0,
+            session.method.as_str(),
+            session.created_at.millis(),
+            session.expires_at.millis(),
+            session.last_active_at.millis(),
+            session.client.to_string(),
+            session.user_agent,
+        ],
+    )?;
+    Ok(())
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Admin => "admin",
+    }
+}
+
+/// SQLite's integers are signed; a step past them is later than any clock.
+fn step_number(step: TimeStep) -> i64 {
+    i64::try_from(step.0).unwrap_or(i64::MAX)
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+fn word<T: Copy>(
+    row: &Row<'_>,
+    column: usize,
+    expected: &'static str,
+    all: &[T],
+    as_str: fn(T) -> &'static str,
+) -> rusqlite::Result<T> {
+    parsed(row, column, expected, |text| all.iter().copied().find(|value| as_str(*value) == text))
+}
+
+fn parsed<T>(
+    row: &Row<'_>,
+    column: usize,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).ok_or_else(|| not_ours(column, &text, expected))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} where {expected} is expected")]
+struct NotOurs {
+    found: String,
+    expected: &'static str,
+}
+
+fn not_ours(column: usize, found: &str, expected: &'static str) -> rusqlite::Error {
+    let error = NotOurs { found: found.into(), expected };
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+/// The directory is made with mode 0700 where it is missing, and the file with 0600.
+fn prepare_directory(path: &Path) -> Result<(), StoreError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path))
+        .map_err(|reason| unwritable(path, reason))?;
+    keep_private(path);
+    Ok(())
+}
+
+/// Best effort: a file of another owner stays as its owner wants it.
+fn keep_private(path: &Path) {
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
+}
+
+fn unwritable(path: &Path, reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Unwritable {
+        directory: path.parent().unwrap_or(Path::new(".")).into(),
+        uid: nix::unistd::geteuid().as_raw(),
+        reason: reason.to_string(),
+    }
+}
