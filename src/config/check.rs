@@ -1,0 +1,555 @@
+//! What is written becomes what is true.
+//!
+//! [`check`] reads every key once and collects all that is wrong, by itself (`take`, `form`) or together.
+//! It is pure: what the disk knows is an argument. The order is the file's.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+use super::{
+    Config, duration,
+    env::Environment,
+    file::{File, Value, nearest},
+    form,
+    keys::{self, Key},
+    problem::{Code, Place, Problem, quoted},
+    take::{Check, Found},
+};
+use crate::{
+    accept, admission, audit, connection,
+    gate::{
+        self,
+        portal::{look::Theme, words::Language},
+    },
+    store, telemetry,
+    tls::{self, Fingerprint},
+    upstream,
+};
+
+/// Checks everything. `None` only if `problems` has an error; there may be errors beside a `Some`.
+pub(super) fn check(
+    file: &File,
+    environment: &Environment,
+    is_file: &dyn Fn(&Path) -> bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    let mut check = Check { file, problems };
+
+    check.schema();
+    let listen = check.listen();
+    let public_url = check.public_url();
+    let max_connections = check.number(&keys::MAX_CONNECTIONS);
+    let tls = check.tls();
+    let upstream = check.upstream(public_url.as_ref());
+    let networks = check.networks(environment.container);
+    let session = check.session();
+    let connection = check.connection();
+    let per_source = check.number(&keys::PER_SOURCE);
+    let files = check.files(environment, is_file);
+    let journal = check.flag(&keys::AUDIT_JOURNAL);
+    let pages = check.pages();
+    let log = check.log();
+
+    let (storage, master_key_file, audit_file) = files?;
+    let state_dir = storage.parent()?.to_owned();
+    let (allow, deny) = networks?;
+    Some(Config {
+        accept: accept::Settings { listen: listen? },
+        admission: admission::Settings {
+            allow,
+            deny,
+            max_connections: max_connections?,
+            max_connections_per_source: per_source?,
+        },
+        connection: connection?,
+        gate: gate::Settings { public_url: public_url?.value, session: session? },
+        pages: pages?,
+        upstream: upstream?,
+        tls: match tls? {
+            Certificate::LocalCa => tls::Source::LocalCa { dir: state_dir.join("local-ca") },
+            Certificate::Files { cert, key } => tls::Source::Files { cert, key },
+        },
+        store: store::Settings { path: storage },
+        audit: audit::Settings { file: audit_file, line: journal? },
+        telemetry: log?,
+        master_key_file,
+        state_dir,
+    })
+}
+
+enum Certificate {
+    LocalCa,
+    Files { cert: PathBuf, key: PathBuf },
+}
+
+impl Check<'_> {
+    fn schema(&mut self) {
+        let Some(item) = self.file.item(&keys::SCHEMA) else { return };
+        if item.value != Value::Number(1) {
+            self.problem(
+                Problem::new(Code::Schema, "this version of pvegate reads schema 1")
+                    .of(keys::SCHEMA.name)
+                    .at(&item.place, ""),
+            );
+        }
+    }
+
+    fn listen(&mut self) -> Option<Vec<SocketAddr>> {
+        let found = self.list(&keys::LISTEN)?;
+        let mut listen: Vec<(SocketAddr, Place)> = Vec::new();
+        let mut right = true;
+        if found.value.is_empty() {
+            self.problem(
+                Problem::new(Code::BadListen, "the list is empty: nobody could connect")
+                    .of(keys::LISTEN.name)
+                    .at(&found.place, "")
+                    .help("listen = [\"[::]:443\"]"),
+            );
+            right = false;
+        }
+        for (index, (text, place)) in found.value.into_iter().enumerate() {
+            let name = format!("{}[{index}]", keys::LISTEN.name);
+            match text.parse::<SocketAddr>() {
+                Ok(address) => {
+                    if let Some((_, first)) = listen.iter().find(|(other, _)| *other == address) {
+                        self.problems.push(
+                            Problem::new(Code::Twice, format!("{} is listed twice", quoted(&text)))
+                                .of(name)
+                                .at(&place, "again here")
+                                .at(first, "first here"),
+                        );
+                        right = false;
+                    }
+                    listen.push((address, place));
+                }
+                Err(_) => {
+                    let message = format!("{} is not an address and a port such as [::]:443", quoted(&text));
+                    let mut problem = Problem::new(Code::BadListen, message).of(name).at(&place, "");
+                    if let Some(help) = form::listen_instead(&text) {
+                        problem = problem.help(help);
+                    }
+                    self.problem(problem);
+                    right = false;
+                }
+            }
+        }
+        right.then(|| listen.into_iter().map(|(address, _)| address).collect())
+    }
+
+    fn public_url(&mut self) -> Option<Found<gate::PublicUrl>> {
+        let Found { value: text, place } = self.text(&keys::PUBLIC_URL)?;
+        match gate::PublicUrl::parse(&text) {
+            Err(message) => {
+                self.problem(
+                    Problem::new(Code::BadPublicUrl, message).of(keys::PUBLIC_URL.name).at(&place, ""),
+                );
+                None
+            }
+            Ok(value) => {
+                if form::bare(value.host()).parse::<IpAddr>().is_ok() {
+                    self.problem(
+                        Problem::new(Code::PublicAddress, "the host is an address, and passkeys need a name")
+                            .of(keys::PUBLIC_URL.name)
+                            .at(&place, "only one-time codes will work here")
+                            .help("a name that only your resolver or hosts file knows is enough, e.g. https://pve.home.arpa"),
+                    );
+                }
+                Some(Found { value, place })
+            }
+        }
+    }
+
+    fn tls(&mut self) -> Option<Certificate> {
+        let source = self.choice(&keys::TLS_SOURCE);
+        let cert = self.path(&keys::TLS_CERT);
+        let key = self.path(&keys::TLS_KEY);
+        let (source, cert, key) = (source?, cert?, key?);
+        if source == "local-ca" {
+            for (name, file) in [(&keys::TLS_CERT, &cert), (&keys::TLS_KEY, &key)] {
+                if file.value.is_some() {
+                    self.problem(
+                        Problem::new(Code::NoEffect, "it has no effect while tls.source is \"local-ca\"")
+                            .of(name.name)
+                            .at(&file.place, "")
+                            .help("to use the files: source = \"files\""),
+                    );
+                }
+            }
+            return Some(Certificate::LocalCa);
+        }
+        for (name, file) in [(&keys::TLS_CERT, &cert), (&keys::TLS_KEY, &key)] {
+            if file.value.is_none() {
+                let place = if file.place.is_written() { &file.place } else { self.file.home(name) };
+                self.problems.push(
+                    Problem::new(Code::NoCertificate, "it is not set, and tls.source is \"files\"")
+                        .of(name.name)
+                        .at(place, "")
+                        .help(format!("{} = \"/etc/pvegate/tls/{}.pem\"", name.split().1, name.split().1)),
+                );
+            }
+        }
+        Some(Certificate::Files { cert: cert.value?, key: key.value? })
+    }
+
+    fn upstream(&mut self, public: Option<&Found<gate::PublicUrl>>) -> Option<upstream::Settings> {
+        let url = self.upstream_url();
+        let trust = self.trust(url.as_ref().map(|url| &url.value));
+        let connect_timeout = self.duration(&keys::CONNECT_TIMEOUT);
+        let idle_timeout = self.duration(&keys::IDLE_TIMEOUT);
+        let send_client_ip = self.send_client_ip();
+        let Found { value: (host, port), place } = url?;
+        if let Some(public) = public
+            && form::bare(public.value.host()) == host
+            && public.value.port() == port
+        {
+            self.problem(
+                Problem::new(Code::UpstreamIsSelf, "this is the gate's own public URL")
+                    .of(keys::UPSTREAM_URL.name)
+                    .at(&place, "requests would come back")
+                    .at(&public.place, "browsers come here"),
+            );
+        }
+        Some(upstream::Settings {
+            host,
+            port,
+            trust: trust?,
+            connect_timeout: connect_timeout?.value,
+            idle_timeout: idle_timeout?.value,
+            send_client_ip: send_client_ip?,
+        })
+    }
+
+    fn upstream_url(&mut self) -> Option<Found<(String, u16)>> {
+        let Found { value: text, place } = self.text(&keys::UPSTREAM_URL)?;
+        match form::authority(&text) {
+            Ok(value) => Some(Found { value, place }),
+            Err(reason) => {
+                let message =
+                    format!("{} is not a URL such as https://10.0.0.2:8006: {reason}", quoted(&text));
+                self.problem(
+                    Problem::new(Code::BadUpstreamUrl, message).of(keys::UPSTREAM_URL.name).at(&place, ""),
+                );
+                None
+            }
+        }
+    }
+
+    fn trust(&mut self, upstream: Option<&(String, u16)>) -> Option<upstream::Trust> {
+        let fingerprint = self.text(&keys::FINGERPRINT);
+        let ca = self.path(&keys::UPSTREAM_CA);
+        let (fingerprint, ca) = (fingerprint?, ca?);
+        let target = match upstream {
+            Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+            Some((host, port)) => format!("{host}:{port}"),
+            None => "HOST:PORT".to_owned(),
+        };
+        match (fingerprint.value.trim(), ca.value) {
+            ("", None) => {
+                let place = if fingerprint.place.is_written() {
+                    &fingerprint.place
+                } else {
+                    self.file.home(&keys::FINGERPRINT)
+                };
+                self.problems.push(
+                    Problem::new(Code::NoTrust, "neither a fingerprint nor an authority is set, and nothing is sent to an upstream that proves nothing")
+                        .of("upstream")
+                        .at(place, "")
+                        .help(format!("`pvegate fingerprint {target}` prints the line to add"))
+                        .help("or: ca = \"/etc/pve/pve-root-ca.pem\""),
+                );
+                None
+            }
+            ("", Some(ca)) => Some(upstream::Trust::Ca(ca)),
+            (text, None) => match form::digest(text) {
+                Ok(digest) => Some(upstream::Trust::Fingerprint(Fingerprint::from_bytes(digest))),
+                Err(reason) => {
+                    self.problem(
+                        Problem::new(
+                            Code::BadFingerprint,
+                            format!("this is not a SHA-256 fingerprint: {reason}"),
+                        )
+                        .of(keys::FINGERPRINT.name)
+                        .at(&fingerprint.place, "")
+                        .help(format!("`pvegate fingerprint {target}` prints it")),
+                    );
+                    None
+                }
+            },
+            (_, Some(_)) => {
+                self.problem(
+                    Problem::new(
+                        Code::TwoTrusts,
+                        "a fingerprint and an authority are both set: which one decides?",
+                    )
+                    .of("upstream")
+                    .at(&ca.place, "an authority")
+                    .at(&fingerprint.place, "a fingerprint")
+                    .help("remove one; the fingerprint is stricter, the authority survives renewals"),
+                );
+                None
+            }
+        }
+    }
+
+    fn send_client_ip(&mut self) -> Option<http::HeaderName> {
+        let Found { value: text, place } = self.text(&keys::SEND_CLIENT_IP)?;
+        let reason = match text.parse::<http::HeaderName>() {
+            Err(_) => "is not the name of a field such as X-Forwarded-For",
+            Ok(name) if form::TAKEN.contains(&name.as_str()) => {
+                "has another meaning between client and server"
+            }
+            Ok(name) => return Some(name),
+        };
+        self.problem(
+            Problem::new(Code::BadFieldName, format!("{} {reason}", quoted(&text)))
+                .of(keys::SEND_CLIENT_IP.name)
+                .at(&place, ""),
+        );
+        None
+    }
+
+    fn networks(&mut self, container: bool) -> Option<(Vec<IpNet>, Vec<IpNet>)> {
+        let allow = self.list(&keys::ALLOW);
+        let deny = self.list(&keys::DENY);
+        if let Some(allow) = &allow
+            && container
+            && !allow.place.is_written()
+        {
+            self.problem(
+                Problem::new(Code::AllowUnset, "it has no default in a container and must be set")
+                    .of(keys::ALLOW.name)
+                    .at(self.file.home(&keys::ALLOW), "")
+                    .help("PVEGATE_ACCESS__ALLOW=192.168.1.0/24,100.64.0.0/10"),
+            );
+            return None;
+        }
+        if let Some(allow) = &allow
+            && allow.value.is_empty()
+        {
+            self.problem(
+                Problem::new(Code::NobodyAllowed, "the list is empty: nobody could connect")
+                    .of(keys::ALLOW.name)
+                    .at(&allow.place, "")
+                    .help("allow = [\"192.168.1.0/24\"]"),
+            );
+            return None;
+        }
+        let places =
+            allow.as_ref().zip(deny.as_ref()).map(|(allow, deny)| (allow.place.clone(), deny.place.clone()));
+        let allow = allow.and_then(|list| self.each_network(&keys::ALLOW, list.value));
+        let deny = deny.and_then(|list| self.each_network(&keys::DENY, list.value));
+        let (allow, deny) = (allow?, deny?);
+        let denied = IpNet::aggregate(&deny);
+        if let Some((allow_place, deny_place)) = places
+            && allow.iter().all(|network| denied.iter().any(|denied| denied.contains(network)))
+        {
+            self.problem(
+                Problem::new(Code::EverybodyDenied, "it covers all of access.allow: nobody can connect")
+                    .of(keys::DENY.name)
+                    .at(&deny_place, "deny wins")
+                    .at(&allow_place, "all of it is denied"),
+            );
+        }
+        Some((allow, deny))
+    }
+
+    fn each_network(&mut self, key: &Key, list: Vec<(String, Place)>) -> Option<Vec<IpNet>> {
+        let mut networks = Vec::new();
+        let mut right = true;
+        for (index, (text, place)) in list.into_iter().enumerate() {
+            let name = format!("{}[{index}]", key.name);
+            match form::network(&text) {
+                Ok(network) => {
+                    if network != network.trunc() {
+                        let message = format!(
+                            "{} has bits behind its length; {} is meant",
+                            quoted(&text),
+                            network.trunc()
+                        );
+                        self.problem(
+                            Problem::new(Code::HostBits, message)
+                                .of(name)
+                                .at(&place, "")
+                                .help(format!("for this one address: \"{}\"", IpNet::from(network.addr()))),
+                        );
+                    }
+                    networks.push(network.trunc());
+                }
+                Err((reason, help)) => {
+                    let mut problem = Problem::new(Code::BadNetwork, format!("{} {reason}", quoted(&text)))
+                        .of(name)
+                        .at(&place, "");
+                    if let Some(help) = help {
+                        problem = problem.help(help);
+                    }
+                    self.problem(problem);
+                    right = false;
+                }
+            }
+        }
+        right.then_some(networks)
+    }
+
+    fn session(&mut self) -> Option<gate::SessionLimits> {
+        let lifetime = self.duration(&keys::LIFETIME);
+        let idle = self.duration(&keys::IDLE);
+        let console_idle = self.duration(&keys::CONSOLE_IDLE);
+        let lifetime = lifetime?;
+        let longest = duration::format(lifetime.value);
+        if let Some(idle) = &idle
+            && idle.value > lifetime.value
+        {
+            let message =
+                format!("{} is longer than session.lifetime, {longest}", duration::format(idle.value));
+            let mut places =
+                [(&idle.place, "longer than the session lasts"), (&lifetime.place, "it ends here")];
+            // First the one that somebody wrote.
+            places.sort_by_key(|(place, _)| !place.is_written());
+            let [(first, this), (second, that)] = places;
+            self.problem(
+                Problem::new(Code::IdleOverLifetime, message)
+                    .of(keys::IDLE.name)
+                    .at(first, this)
+                    .at(second, that)
+                    .help(format!("idle = \"{longest}\" or less, or a longer lifetime")),
+            );
+            return None;
+        }
+        if let Some(console) = &console_idle
+            && console.place.is_written()
+            && console.value > lifetime.value
+        {
+            let message = format!("consoles end with the session, after {longest}");
+            self.problem(
+                Problem::new(Code::NoEffect, message)
+                    .of(keys::CONSOLE_IDLE.name)
+                    .at(&console.place, "never reached")
+                    .at(&lifetime.place, "the session ends here"),
+            );
+        }
+        Some(gate::SessionLimits {
+            lifetime: lifetime.value,
+            idle: idle?.value,
+            console_idle: console_idle?.value,
+        })
+    }
+
+    fn connection(&mut self) -> Option<connection::Settings> {
+        let handshake = self.duration(&keys::HANDSHAKE);
+        let head = self.duration(&keys::HEAD);
+        let idle = self.duration(&keys::KEEP_ALIVE);
+        let body = self.duration(&keys::BODY);
+        Some(connection::Settings {
+            handshake: handshake?.value,
+            head: head?.value,
+            idle: idle?.value,
+            body: body?.value,
+        })
+    }
+
+    /// The store, the master key, the audit file.
+    fn files(
+        &mut self,
+        environment: &Environment,
+        is_file: &dyn Fn(&Path) -> bool,
+    ) -> Option<(PathBuf, PathBuf, Option<PathBuf>)> {
+        let storage = self.path(&keys::STORAGE_PATH);
+        let key = self.path(&keys::MASTER_KEY_FILE);
+        let audit = self.path(&keys::AUDIT_FILE);
+        let storage = storage?;
+        let Some(store) = storage.value else {
+            self.problem(
+                Problem::new(Code::BadPath, "it is empty, and the gate needs a database")
+                    .of(keys::STORAGE_PATH.name)
+                    .at(&storage.place, ""),
+            );
+            return None;
+        };
+        let (key, audit) = (key?, audit?);
+        let mut taken = vec![(&keys::STORAGE_PATH, &storage.place, Some(&store))];
+        let mut right = true;
+        for (name, found) in [(&keys::MASTER_KEY_FILE, &key), (&keys::AUDIT_FILE, &audit)] {
+            let first = taken.iter().find(|(_, _, path)| path.is_some() && *path == found.value.as_ref());
+            if let Some((other, place, _)) = first {
+                self.problems.push(
+                    Problem::new(Code::SameFile, format!("{} has the same file", other.name))
+                        .of(name.name)
+                        .at(&found.place, "")
+                        .at(place, ""),
+                );
+                right = false;
+            }
+            taken.push((name, &found.place, found.value.as_ref()));
+        }
+        let master = key.value.unwrap_or_else(|| {
+            let credential = environment.credentials.as_ref().map(|dir| Path::new(dir).join("master.key"));
+            credential
+                .filter(|path| is_file(path))
+                .unwrap_or_else(|| PathBuf::from("/etc/pvegate/master.key"))
+        });
+        right.then_some((store, master, audit.value))
+    }
+
+    fn pages(&mut self) -> Option<gate::portal::Settings> {
+        let contact = self.contact();
+        let language = self.choice(&keys::LANGUAGE);
+        let theme = self.choice(&keys::THEME);
+        let language = Language::from_tag(&language?);
+        let theme = match &*theme? {
+            "light" => Some(Theme::Light),
+            "dark" => Some(Theme::Dark),
+            _ => None,
+        };
+        Some(gate::portal::Settings { contact: contact?.unwrap_or_default(), language, theme })
+    }
+
+    fn contact(&mut self) -> Option<Option<String>> {
+        let Found { value, place } = self.text(&keys::CONTACT)?;
+        if value.chars().any(char::is_control) || value.chars().count() > 200 {
+            let message = "this is not one line of at most 200 characters";
+            self.problem(Problem::new(Code::BadContact, message).of(keys::CONTACT.name).at(&place, ""));
+            return None;
+        }
+        Some(Some(value.trim().to_owned()).filter(|contact| !contact.is_empty()))
+    }
+
+    fn log(&mut self) -> Option<telemetry::Settings> {
+        let level = self.log_level();
+        let format = self.choice(&keys::LOG_FORMAT);
+        let format = match &*format? {
+            "text" => telemetry::Format::Text,
+            "json" => telemetry::Format::Json,
+            _ => telemetry::Format::Auto,
+        };
+        Some(telemetry::Settings { level: level?, format })
+    }
+
+    fn log_level(&mut self) -> Option<String> {
+        let Found { value, place } = self.text(&keys::LOG_LEVEL)?;
+        for part in value.split(',') {
+            let (module, level) =
+                part.split_once('=').map_or((None, part), |(module, level)| (Some(module), level));
+            let known_module = module.is_none_or(|module| {
+                !module.is_empty()
+                    && module.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))
+            });
+            if form::LEVELS.contains(&level) && known_module {
+                continue;
+            }
+            let message =
+                format!("{} is not a level ({}) or module=level", quoted(part), form::LEVELS.join(", "));
+            let mut problem =
+                Problem::new(Code::BadLogLevel, message).of(keys::LOG_LEVEL.name).at(&place, "");
+            if let Some(near) = nearest(level, form::LEVELS.iter().copied()) {
+                problem = problem.help(format!("did you mean {near}?"));
+            }
+            self.problem(problem);
+            return None;
+        }
+        Some(value)
+    }
+}

@@ -1,0 +1,221 @@
+//! The table of keys: names, kinds, defaults, reasons.
+//!
+//! Everything that lists keys comes from here: what `file` accepts, what `env` accepts, the defaults that
+//! `check` falls back to, `config/pvegate.toml` and `config explain` (both by `reference`). A key exists
+//! when it stands in this table and `check` reads it; tests hold both.
+
+use std::time::Duration;
+
+/// What kind of value a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text whose form the key's own check knows.
+    Text,
+    /// The absolute path of a file; `""` where a key may be unset.
+    Path,
+    /// A duration between these bounds, both included.
+    Duration {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// A whole number between these bounds, both included.
+    Number {
+        /// The smallest.
+        min: u32,
+        /// The largest.
+        max: u32,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    List,
+}
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The table and the key, e.g. `session.idle`; a key above all tables has no dot.
+    pub name: &'static str,
+    /// What kind of value it takes.
+    pub kind: Kind,
+    /// The value if it is not set, as TOML; `None` if it must be set.
+    pub default: Option<&'static str>,
+    /// What stands in `config/pvegate.toml` instead of the default, as TOML.
+    pub example: Option<&'static str>,
+    /// What it does and why the default is what it is. The first line can stand alone.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The table, `""` for none, and the key's name in it.
+    #[must_use]
+    pub fn split(&self) -> (&'static str, &'static str) {
+        self.name.rsplit_once('.').unwrap_or(("", self.name))
+    }
+
+    /// The environment variable that sets it; keys above all tables have none.
+    #[must_use]
+    pub fn variable(&self) -> Option<String> {
+        self.name
+            .contains('.')
+            .then(|| format!("PVEGATE_{}", self.name.replace('.', "__").to_ascii_uppercase()))
+    }
+}
+
+/// Tables with what they are about, in the order of the file.
+pub const TABLES: &[(&str, &str)] = &[
+    ("server", "Where browsers come in."),
+    ("tls", "The gate's own certificate."),
+    ("upstream", "Proxmox VE's pveproxy."),
+    ("access", "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer."),
+    ("session", "How long a sign-in lasts."),
+    ("limits", "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64."),
+    ("storage", "What the gate keeps."),
+    ("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
+    ("ui", "The gate's own pages."),
+    ("log", "For the operator who debugs; audit events are not here."),
+];
+
+macro_rules! keys {
+    ($($constant:ident $name:literal $kind:expr, $default:expr, $example:expr, $doc:literal;)*) => {
+        $(pub(super) const $constant: Key =
+            Key { name: $name, kind: $kind, default: $default, example: $example, doc: $doc };)*
+
+        /// Every key, in the order of the file.
+        pub const KEYS: &[Key] = &[$($constant),*];
+    };
+}
+
+const fn duration(min: Duration, max: Duration) -> Kind {
+    Kind::Duration { min, max }
+}
+
+const SHORTEST: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const FIVE_MINUTES: Duration = Duration::from_secs(5 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+keys! {
+    SCHEMA "schema" Kind::Number { min: 1, max: 1 }, Some("1"), None,
+        "The version of this file's format.";
+
+    LISTEN "server.listen" Kind::List, Some(r#"["[::]:443"]"#), None,
+        "Addresses to listen on. [::] takes IPv4 as well.";
+    PUBLIC_URL "server.public_url" Kind::Text, None, Some(r#""https://pve.example.com""#),
+        "The only origin that browsers may use; passkeys are bound to its host.\n\
+         Changing the host later makes every passkey useless, so choose a name that stays.";
+    MAX_CONNECTIONS "server.max_connections" Kind::Number { min: 1, max: 1_000_000 }, Some("10000"), None,
+        "Connections in all; further ones are closed at once.";
+
+    TLS_SOURCE "tls.source" Kind::Choice(&["local-ca", "files"]), Some(r#""local-ca""#), None,
+        "local-ca: an authority of the gate's own, made at the first start; browsers must be told to trust it.\n\
+         files: the two files below.";
+    TLS_CERT "tls.cert" Kind::Path, Some(r#""""#), None,
+        "With source = \"files\": the chain in PEM, the gate's own certificate first.";
+    TLS_KEY "tls.key" Kind::Path, Some(r#""""#), None,
+        "With source = \"files\": its private key in PEM.";
+
+    UPSTREAM_URL "upstream.url" Kind::Text, None, Some(r#""https://10.0.0.2:8006""#),
+        "Where pveproxy is. https only; port 8006 unless written.";
+    FINGERPRINT "upstream.fingerprint" Kind::Text, Some(r#""""#),
+        Some(r#""5B:1C:0E:93:44:A7:D2:68:F0:3B:8E:51:C6:7F:29:DA:14:E8:60:B5:9C:02:73:AD:4F:86:1B:D9:E2:35:70:9E""#),
+        "SHA-256 of its certificate, as Proxmox VE shows it under Node, System, Certificates.\n\
+         `pvegate fingerprint HOST:PORT` prints it. Either this or ca must be set: nothing is sent to an\n\
+         upstream that cannot prove itself. A pin must be renewed with the certificate.";
+    UPSTREAM_CA "upstream.ca" Kind::Path, Some(r#""""#), None,
+        "Instead of a fingerprint: the authority in PEM, e.g. /etc/pve/pve-root-ca.pem. Survives renewals.";
+    CONNECT_TIMEOUT "upstream.connect_timeout" duration(SHORTEST, MINUTE), Some(r#""3s""#), None,
+        "For TCP and TLS together.";
+    IDLE_TIMEOUT "upstream.idle_timeout" duration(SECOND, DAY), Some(r#""15m""#), None,
+        "Longest silence of pveproxy in a plain request: some of its calls work for minutes before they answer.";
+    SEND_CLIENT_IP "upstream.send_client_ip" Kind::Text, Some(r#""X-Forwarded-For""#), None,
+        "The field that tells pveproxy the client's address: exactly one, whatever the client sent.\n\
+         For pveproxy to believe it, PROXY_REAL_IP_HEADER in /etc/default/pveproxy must be the same name.";
+
+    ALLOW "access.allow" Kind::List,
+        Some(r#"["127.0.0.1/32", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"]"#), None,
+        "Networks that may connect. The default is this host, private networks and Tailscale.\n\
+         In a container it has no default and must be set.";
+    DENY "access.deny" Kind::List, Some("[]"), None,
+        "Networks that may not; wins over allow.";
+
+    LIFETIME "session.lifetime" duration(MINUTE, MONTH), Some(r#""12h""#), None,
+        "From sign-in to the end, whatever happens between: a working day.";
+    IDLE "session.idle" duration(MINUTE, MONTH), Some(r#""1h""#), None,
+        "Longest time without activity of the person. The page's own polling is none.";
+    CONSOLE_IDLE "session.console_idle" duration(MINUTE, MONTH), Some(r#""4h""#), None,
+        "The same for open consoles, longer so that an upgrade can be watched.";
+
+    PER_SOURCE "limits.connections_per_source" Kind::Number { min: 1, max: 1_000_000 }, Some("256"), None,
+        "Connections at once per source. A browser takes six and one per console; an office behind one address more.";
+    HANDSHAKE "limits.handshake" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+        "From the connection to the end of the TLS handshake.";
+    HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+        "From the first byte of a request's head to its last.";
+    KEEP_ALIVE "limits.keep_alive" duration(SHORTEST, HOUR), Some(r#""60s""#), None,
+        "Between two requests of a connection.";
+    BODY "limits.body" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+        "Longest silence in a form that is sent to the gate itself.";
+
+    STORAGE_PATH "storage.path" Kind::Path, Some(r#""/var/lib/pvegate/pvegate.db""#), None,
+        "The database: people, factors, sessions. What else the gate keeps lies beside it.";
+    MASTER_KEY_FILE "storage.master_key_file" Kind::Path, Some(r#""""#), None,
+        "The key that seals secrets in the database.\n\
+         \"\": master.key in $CREDENTIALS_DIRECTORY if systemd passed it, else /etc/pvegate/master.key.";
+
+    AUDIT_FILE "audit.file" Kind::Path, Some(r#""/var/log/pvegate/audit.jsonl""#), None,
+        "JSON lines with ECS names. \"\" turns the file off.";
+    AUDIT_JOURNAL "audit.journal" Kind::Flag, Some("true"), None,
+        "The short line that fail2ban and people read.";
+
+    CONTACT "ui.contact" Kind::Text, Some(r#""""#), None,
+        "Shown where the gate refuses somebody, e.g. \"ask alice@example.com\".";
+    LANGUAGE "ui.language" Kind::Choice(&["auto", "en", "de"]), Some(r#""auto""#), None,
+        "auto: the language chosen in Proxmox VE, then the browser's.";
+    THEME "ui.theme" Kind::Choice(&["auto", "light", "dark"]), Some(r#""auto""#), None,
+        "auto: the theme chosen in Proxmox VE, then the system's.";
+
+    LOG_LEVEL "log.level" Kind::Text, Some(r#""info""#), None,
+        "off, error, warn, info, debug or trace; also per module: \"info,pvegate::gate=debug\".";
+    LOG_FORMAT "log.format" Kind::Choice(&["auto", "text", "json"]), Some(r#""auto""#), None,
+        "auto: text on a terminal, JSON elsewhere.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_has_one_name_and_a_table_that_is_listed() {
+        let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+        let tables: BTreeSet<_> = TABLES.iter().map(|(table, _)| *table).collect();
+        let used: BTreeSet<_> =
+            KEYS.iter().map(|key| key.split().0).filter(|table| !table.is_empty()).collect();
+
+        assert_eq!(names.len(), KEYS.len());
+        assert_eq!(used, tables);
+    }
+
+    #[test]
+    fn a_variable_is_the_name_in_capitals_with_two_underscores_for_the_dot() {
+        assert_eq!(IDLE.variable().as_deref(), Some("PVEGATE_SESSION__IDLE"));
+        assert_eq!(SCHEMA.variable(), None);
+    }
+
+    #[test]
+    fn every_key_says_what_it_does() {
+        for key in KEYS {
+            assert!(key.doc.ends_with('.'), "{}", key.name);
+            assert!(key.default.is_some() || key.example.is_some(), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A configuration is understood as it was meant, or everything that is wrong with it is told at once.
+//!
+//! `configuration/` holds broken files (`*.toml`) and what is said about each (`*.txt`), whole: the messages
+//! are what people meet, so a change of one must be seen.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
+use std::{fs, path::Path};
+
+use pvegate::config::{self, Code, KEYS, Problem, Problems};
+
+const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/configuration");
+const SHIPPED: &str = include_str!("../../config/pvegate.toml");
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn the_shipped_file_says_what_the_code_does() {
+    assert!(SHIPPED == config::default_file(), "config/pvegate.toml should be:\n{}", config::default_file());
+}
+
+#[test]
+fn every_key_of_the_shipped_file_has_its_default() {
+    let (everything, warnings) = config::parse(SHIPPED, "config/pvegate.toml", []).unwrap();
+    let least: String = ["server.public_url", "upstream.url", "upstream.fingerprint"]
+        .iter()
+        .map(|name| {
+            let key = KEYS.iter().find(|key| key.name == *name).unwrap();
+            format!("{name} = {}\n", key.example.unwrap())
+        })
+        .collect();
+    let (least, _) = config::parse(&least, "least.toml", []).unwrap();
+
+    assert_eq!(warnings, []);
+    assert_eq!(everything, least);
+}
+
+#[test]
+fn the_shipped_file_has_every_key_once() {
+    let lines: Vec<_> = SHIPPED.lines().filter(|line| line.contains('=') && !line.starts_with('#')).collect();
+
+    assert_eq!(lines.len(), KEYS.len());
+    for key in KEYS {
+        let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        let mut current = "";
+        let found = SHIPPED.lines().any(|line| {
+            if let Some(header) = line.strip_prefix('[') {
+                current = header.trim_end_matches(']');
+            }
+            current == table && line.split_once(" = ").is_some_and(|(it, _)| it == name)
+        });
+        assert!(found, "{}", key.name);
+    }
+}
+
+/// What was told goes to a file of the same name under the target's directory, to compare and to take over.
+#[track_caller]
+fn assert_told(name: &str, told: &Problems) {
+    let told = format!("{told}\n");
+    let actual = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&actual, &told).unwrap();
+    let expected = Path::new(BROKEN).join(name);
+
+    let same = fs::read_to_string(&expected).is_ok_and(|expected| expected == told);
+
+    assert!(same, "not as in {}, see {}:\n{told}", expected.display(), actual.display());
+}
+
+fn told_of(name: &str) -> Problems {
+    let text = fs::read_to_string(Path::new(BROKEN).join(name)).unwrap();
+    config::parse(&text, "pvegate.toml", []).unwrap_err()
+}
+
+#[test]
+fn misspelt_names_are_told_with_what_was_meant() {
+    assert_told("names.txt", &told_of("names.toml"));
+}
+
+#[test]
+fn every_wrong_value_is_told_in_one_run() {
+    assert_told("values.txt", &told_of("values.toml"));
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_told_with_both_places() {
+    assert_told("together.txt", &told_of("together.toml"));
+}
+
+#[test]
+fn what_is_missing_is_told_with_the_line_to_add() {
+    assert_told("missing.txt", &told_of("missing.toml"));
+}
+
+#[test]
+fn syntax_errors_are_told_together_with_what_can_be_judged_besides() {
+    assert_told("syntax.txt", &told_of("syntax.toml"));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let file = "[session]\nidle = \"20m\"\nlifetime = \"2h\"\n[server]\npublic_url = \"https://pve.lan\"\n\
+        [upstream]\nurl = \"https://10.0.0.2\"\nca = \"/etc/pve/pve-root-ca.pem\"\n";
+    let env = variables(&[("PVEGATE_SESSION__IDLE", "30m"), ("PVEGATE_PORT", "tcp://10.1.2.3:443")]);
+
+    let (config, warnings) = config::parse(file, "f", env).unwrap();
+
+    assert_eq!(config.gate.session.idle.as_secs(), 30 * 60);
+    assert_eq!(config.gate.session.lifetime.as_secs(), 2 * 60 * 60);
+    assert_eq!(config.upstream.connect_timeout.as_secs(), 3);
+    // The default of session.console_idle is longer than this lifetime, and nobody wrote it.
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_cites_the_variable() {
+    let env = variables(&[
+        ("PVEGATE_ACCESS__ALLOW", "10.0.0.0/8, 10.0.0.1"),
+        ("PVEGATE_SERVER__MAX_CONNECTIONS", "many"),
+        ("PVEGATE_SERVER__PUBLIC_URL", "https://pve.example.com"),
+        ("PVEGATE_SESSION__IDEL", "secret"),
+        ("PVEGATE_SESSION__LIFETIME", "30m"),
+        ("PVEGATE_UPSTREAM__CA", "/etc/pve/pve-root-ca.pem"),
+        ("PVEGATE_UPSTREAM__URL", "https://10.0.0.2:8006"),
+    ]);
+
+    let told = config::parse("", "pvegate.toml", env).unwrap_err();
+
+    assert_told("environment.txt", &told);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("configuration");
+    fs::create_dir_all(&directory).unwrap();
+    let latin = directory.join("latin1.toml");
+    fs::write(&latin, b"# f\xfcr alle\n").unwrap();
+    let long = directory.join("long.toml");
+    fs::write(&long, " ".repeat(1024 * 1024 + 1)).unwrap();
+
+    for (path, code, words) in [
+        (directory.join("missing.toml"), Code::FileMissing, "pvegate demo"),
+        (directory.clone(), Code::FileUnreadable, "directory"),
+        (latin, Code::NotUtf8, "0xfc"),
+        (long, Code::FileUnreadable, "1 MiB"),
+    ] {
+        let told = config::load(&path, []).unwrap_err();
+
+        assert_eq!(told.all().iter().map(Problem::code).collect::<Vec<_>>(), [code]);
+        assert!(told.to_string().contains(words), "{told}");
+        assert!(told.to_string().contains(&path.display().to_string()), "{told}");
+    }
+}
+
+#[test]
+fn in_a_container_the_environment_can_say_everything() {
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-file.toml");
+    let env = variables(&[
+        ("PVEGATE_CONTAINER", "1"),
+        ("PVEGATE_ACCESS__ALLOW", "[\"192.168.1.0/24\"]"),
+        ("PVEGATE_SERVER__PUBLIC_URL", "https://pve.lan"),
+        ("PVEGATE_UPSTREAM__CA", "/ca.pem"),
+        ("PVEGATE_UPSTREAM__URL", "https://10.0.0.2"),
+    ]);
+
+    assert!(config::load(&missing, env.clone()).is_ok());
+    assert!(config::load(&missing, env.into_iter().skip(1)).is_err());
+}
