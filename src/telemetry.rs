@@ -1,4 +1,10 @@
-//! Logs for the operator who debugs.
+//! Logs for the operator who debugs: to stderr, as text on a terminal and as JSON elsewhere.
+//!
+//! What is logged follows one rule everywhere: never a code, cookie, token, key, password or query.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,4 +24,21 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Begins to log, for the rest of the process. A second call changes nothing.
+pub fn start(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let json = match settings.format {
+        Format::Auto => !io::stderr().is_terminal(),
+        Format::Text => false,
+        Format::Json => true,
+    };
+    // Fails only where somebody logs already, a test for instance.
+    let _ = if json {
+        lines.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+    };
 }

@@ -1,0 +1,368 @@
+//! The closed list of events, and how each is written.
+
+use std::{fmt, fmt::Write as _, net::IpAddr};
+
+use serde_json::{Value, json};
+
+use crate::{
+    account::{EndReason, Method, SessionId, UserName},
+    time::Timestamp,
+};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What was done or attempted.
+    pub action: Action,
+    /// Whether it succeeded.
+    pub outcome: Outcome,
+    /// From where; `None` for the command line.
+    pub client: Option<IpAddr>,
+    /// Whose account, if that is known. A name that nobody has is kept as typed, cut and escaped.
+    pub user: Option<String>,
+    /// How somebody signed in or tried to.
+    pub method: Option<FailedMethod>,
+    /// The session it concerns.
+    pub session: Option<SessionId>,
+    /// Why it was refused or ended, or what an administrator gave as the reason.
+    pub reason: Option<Reason>,
+    /// Method and path of the request, without its query.
+    pub request: Option<(String, String)>,
+}
+
+/// What was done or attempted. The words are an interface: never change one that was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Somebody signed in, or tried to.
+    SignIn,
+    /// Somebody signed out.
+    SignOut,
+    /// A session was ended by something else.
+    SessionEnd,
+    /// Somebody ended sessions by command.
+    SessionRevoke,
+    /// A connection or request was refused.
+    Refuse,
+    /// An invitation was made.
+    InviteCreate,
+    /// An invitation was used, or somebody tried to.
+    InviteUse,
+    /// A sign-in method was added.
+    FactorAdd,
+    /// A user was added.
+    UserAdd,
+    /// The upstream was not who it should be, or did not answer.
+    UpstreamFailure,
+    /// The gate began to serve.
+    Start,
+    /// The gate stopped.
+    Stop,
+}
+
+impl Action {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::SignOut => "sign-out",
+            Self::SessionEnd => "session-end",
+            Self::SessionRevoke => "session-revoke",
+            Self::Refuse => "refuse",
+            Self::InviteCreate => "invite-create",
+            Self::InviteUse => "invite-use",
+            Self::FactorAdd => "factor-add",
+            Self::UserAdd => "user-add",
+            Self::UpstreamFailure => "upstream-failure",
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+
+    /// ECS `event.category` and `event.type`.
+    const fn class(self, outcome: Outcome) -> (&'static str, &'static str) {
+        match (self, outcome) {
+            (Self::SignIn, Outcome::Success) => ("authentication", "start"),
+            (Self::SignIn, Outcome::Failure) => ("authentication", "denied"),
+            (Self::SignOut | Self::SessionEnd | Self::SessionRevoke, _) => ("session", "end"),
+            (Self::Refuse, _) => ("web", "denied"),
+            (Self::InviteCreate | Self::UserAdd | Self::FactorAdd, _) => ("iam", "creation"),
+            (Self::InviteUse, Outcome::Success) => ("iam", "change"),
+            (Self::InviteUse, Outcome::Failure) => ("iam", "denied"),
+            (Self::UpstreamFailure, _) => ("network", "error"),
+            (Self::Start, _) => ("process", "start"),
+            (Self::Stop, _) => ("process", "end"),
+        }
+    }
+}
+
+/// Whether it succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did.
+    Success,
+    /// It did not.
+    Failure,
+}
+
+/// A sign-in method by its word; also of attempts that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedMethod(pub &'static str);
+
+impl From<Method> for FailedMethod {
+    fn from(method: Method) -> Self {
+        Self(method.as_str())
+    }
+}
+
+/// Why: a word for machines, a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// `bad_code`, `address`, …: `[a-z_]+`.
+    pub word: &'static str,
+    /// The error's own text.
+    pub text: String,
+}
+
+impl Reason {
+    /// From a word and the error's own text.
+    pub fn new(word: &'static str, text: impl fmt::Display) -> Self {
+        Self { word, text: text.to_string() }
+    }
+}
+
+impl From<EndReason> for Reason {
+    fn from(reason: EndReason) -> Self {
+        let word = match reason {
+            EndReason::SignOut => "sign_out",
+            EndReason::Revoked => "revoked",
+            EndReason::Disabled => "disabled",
+            EndReason::Idle => "idle",
+            EndReason::Expired => "expired",
+        };
+        Self { word, text: reason.as_str().to_owned() }
+    }
+}
+
+impl Event {
+    /// An event of which nothing else is known yet.
+    #[must_use]
+    pub fn new(action: Action, outcome: Outcome) -> Self {
+        Self {
+            action,
+            outcome,
+            client: None,
+            user: None,
+            method: None,
+            session: None,
+            reason: None,
+            request: None,
+        }
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn from(mut self, client: IpAddr) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Concerning this user.
+    #[must_use]
+    pub fn of(mut self, user: &UserName) -> Self {
+        self.user = Some(user.to_string());
+        self
+    }
+
+    /// Concerning whatever was typed where a user's name belongs, cut to 64 characters.
+    #[must_use]
+    pub fn of_typed(mut self, user: &str) -> Self {
+        self.user = Some(user.chars().take(64).collect());
+        self
+    }
+
+    /// By this method.
+    #[must_use]
+    pub fn by(mut self, method: impl Into<FailedMethod>) -> Self {
+        self.method = Some(method.into());
+        self
+    }
+
+    /// Concerning this session.
+    #[must_use]
+    pub fn in_session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// For this reason.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<Reason>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Asked by this request; the query is left out.
+    #[must_use]
+    pub fn asked(mut self, method: &http::Method, uri: &http::Uri) -> Self {
+        self.request = Some((method.to_string(), uri.path().chars().take(512).collect()));
+        self
+    }
+
+    /// The JSON line, without its end.
+    #[must_use]
+    pub fn to_json(&self, at: Timestamp, sequence: u64) -> String {
+        let (category, kind) = self.action.class(self.outcome);
+        let outcome = match self.outcome {
+            Outcome::Success => "success",
+            Outcome::Failure => "failure",
+        };
+        let mut value = json!({
+            "@timestamp": at.to_string(),
+            "ecs": { "version": "8.11" },
+            "event": {
+                "kind": "event",
+                "module": "pvegate",
+                "dataset": "pvegate.audit",
+                "sequence": sequence,
+                "action": self.action.as_str(),
+                "category": [category],
+                "type": [kind],
+                "outcome": outcome,
+            },
+            "service": { "name": "pvegate", "version": env!("CARGO_PKG_VERSION") },
+        });
+        let mut set = |pointer: &[&str], field: Value| {
+            let mut at = &mut value;
+            for key in pointer {
+                at = &mut at[*key];
+            }
+            *at = field;
+        };
+        if let Some(client) = self.client {
+            set(&["source", "ip"], json!(client.to_string()));
+        }
+        if let Some(user) = &self.user {
+            set(&["user", "name"], json!(user));
+        }
+        if let Some(method) = self.method {
+            set(&["pvegate", "method"], json!(method.0));
+        }
+        if let Some(session) = self.session {
+            set(&["pvegate", "session"], json!(format!("{session:.12}")));
+        }
+        if let Some(reason) = &self.reason {
+            set(&["event", "reason"], json!(reason.text));
+            set(&["pvegate", "reason"], json!(reason.word));
+        }
+        if let Some((method, path)) = &self.request {
+            set(&["http", "request", "method"], json!(method));
+            set(&["url", "path"], json!(path));
+        }
+        value.to_string()
+    }
+
+    /// The short line: address first, user quoted and escaped, so that nothing a client sends can
+    /// move the address.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let head = match (self.action, self.outcome) {
+            (Action::SignIn | Action::InviteUse, Outcome::Failure) => "authentication failure",
+            (Action::SignIn, Outcome::Success) => "signed in",
+            (Action::Refuse, _) => "request refused",
+            (action, _) => action.as_str(),
+        };
+        let mut line = format!("{head};");
+        if let Some(client) = self.client {
+            let _ = write!(line, " rhost={client}");
+        }
+        if let Some(user) = &self.user {
+            let _ = write!(line, " user=\"{}\"", Escaped(user));
+        }
+        if let Some(method) = self.method {
+            let _ = write!(line, " method={}", method.0);
+        }
+        if let Some(reason) = &self.reason {
+            let _ = write!(line, " reason={}", reason.word);
+        }
+        line
+    }
+}
+
+/// Anything but plain visible ASCII as `\xNN`.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.bytes() {
+            if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=' | b';') {
+                f.write_char(char::from(byte))?;
+            } else {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Event {
+        Event::new(Action::SignIn, Outcome::Failure)
+            .from("203.0.113.9".parse().unwrap())
+            .by(Method::Totp)
+            .because(Reason::new("bad_code", "code matches no time step within 1 of now"))
+    }
+
+    #[test]
+    fn a_failed_sign_in_is_one_json_object_with_ecs_names() {
+        let event = failure().of(&"alice".parse().unwrap());
+
+        let expected = json!({
+            "@timestamp": "2005-03-18T01:58:29.000Z",
+            "ecs": { "version": "8.11" },
+            "event": {
+                "kind": "event", "module": "pvegate", "dataset": "pvegate.audit", "sequence": 7,
+                "action": "sign-in", "category": ["authentication"], "type": ["denied"], "outcome": "failure",
+                "reason": "code matches no time step within 1 of now",
+            },
+            "service": { "name": "pvegate", "version": env!("CARGO_PKG_VERSION") },
+            "source": { "ip": "203.0.113.9" },
+            "user": { "name": "alice" },
+            "pvegate": { "method": "totp", "reason": "bad_code" },
+        });
+        let line = event.to_json(Timestamp::from_secs(1_111_111_109), 7);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+        assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn nothing_that_is_typed_moves_the_address_in_the_short_line() {
+        let table = [
+            ("alice", "alice"),
+            ("\" rhost=10.0.0.1 \"", "\\x22\\x20rhost\\x3d10.0.0.1\\x20\\x22"),
+            (
+                "a\nauthentication failure; rhost=10.0.0.1",
+                "a\\x0aauthentication\\x20failure\\x3b\\x20rhost\\x3d10.0.0.1",
+            ),
+            ("é\u{1b}[2J", "\\xc3\\xa9\\x1b[2J"),
+        ];
+        for (typed, written) in table {
+            let line = failure().of_typed(typed).to_line();
+            let expected = format!(
+                "authentication failure; rhost=203.0.113.9 user=\"{written}\" method=totp reason=bad_code"
+            );
+            assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
+    fn a_query_is_never_written() {
+        let uri = "/api2/json/access/ticket?password=hunter2".parse().unwrap();
+        let event = Event::new(Action::Refuse, Outcome::Failure).asked(&http::Method::POST, &uri);
+
+        assert!(!event.to_json(Timestamp::from_secs(0), 0).contains("hunter2"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Where events are written: a thread of its own appends them to the file.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use super::{Event, Settings};
+use crate::time::Clock;
+
+/// Events that wait for the disk; past this they are lost and counted.
+const QUEUE: usize = 4096;
+
+/// Takes events. Cheap to clone; what was recorded is written before the last clone is gone.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    line: bool,
+    sequence: AtomicU64,
+    lost: Arc<AtomicU64>,
+    to_file: Option<mpsc::SyncSender<Work>>,
+}
+
+enum Work {
+    Line(String),
+    Flush(mpsc::SyncSender<()>),
+}
+
+/// Why the audit file can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit file {} can't be written by user id {uid}; give that user the directory, or set audit.file", path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// Whom the program runs as.
+    pub uid: u32,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Log {
+    /// Opens the file, if there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let to_file = match &settings.file {
+            None => None,
+            Some(path) => {
+                let failed =
+                    |source| OpenError { path: path.clone(), uid: nix::unistd::geteuid().as_raw(), source };
+                let file = fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(0o640)
+                    .open(path)
+                    .map_err(failed)?;
+                Some(start_writer(file, lost.clone()).map_err(failed)?)
+            }
+        };
+        let inner = Inner { clock, line: settings.line, sequence: AtomicU64::new(0), lost, to_file };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Records an event. Never blocks.
+    pub fn record(&self, event: &Event) {
+        let inner = &self.inner;
+        if inner.line {
+            let client = event.client.map(tracing::field::display);
+            tracing::info!(target: "pvegate::audit", { client.address = client }, "{}", event.to_line());
+        }
+        if let Some(to_file) = &inner.to_file {
+            let sequence = inner.sequence.fetch_add(1, Ordering::Relaxed);
+            let line = event.to_json(inner.clock.now(), sequence);
+            if to_file.try_send(Work::Line(line)).is_err() {
+                inner.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits until what was recorded is in the file.
+    pub fn flush(&self) {
+        if let Some(to_file) = &self.inner.to_file {
+            let (done, wait) = mpsc::sync_channel(1);
+            if to_file.send(Work::Flush(done)).is_ok() {
+                let _ = wait.recv();
+            }
+        }
+    }
+
+    /// Events that could not be written.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.inner.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+fn start_writer(mut file: fs::File, lost: Arc<AtomicU64>) -> io::Result<mpsc::SyncSender<Work>> {
+    let (sender, work) = mpsc::sync_channel(QUEUE);
+    thread::Builder::new().name("audit".into()).spawn(move || {
+        for work in work {
+            match work {
+                Work::Line(line) => {
+                    // One write a line: lines of several processes do not mix (O_APPEND).
+                    if let Err(error) = file.write_all(format!("{line}\n").as_bytes())
+                        && lost.fetch_add(1, Ordering::Relaxed) == 0
+                    {
+                        tracing::error!(error = %error, "audit events are being lost");
+                    }
+                }
+                Work::Flush(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    })?;
+    Ok(sender)
+}
