@@ -1,6 +1,39 @@
 //! TLS and HTTP/1.1 toward the user agent.
+//!
+//! [`Connection`] serves one accepted connection: a handshake with a deadline, then requests one
+//! after the other, each with deadlines for its head and for the silence before it. [`head`] checks
+//! what a request head says, [`reply`] makes our own responses. What a request may do is not decided
+//! here.
+//!
+//! HTTP/1.1 only: Proxmox VE's interface shows reason phrases to people, and HTTP/2 has none.
 
-use std::time::Duration;
+mod deadline;
+
+pub mod body;
+pub mod cookies;
+pub mod head;
+pub mod reply;
+
+use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use deadline::{Deadlines, Phase, Tracked};
+
+/// Field lines that hyper takes; [`head`] refuses fewer with a page of ours.
+const MAX_FIELD_LINES: usize = 256;
+
+/// Bytes of a head that hyper takes; [`head`] refuses fewer with a page of ours.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Deadlines of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,4 +46,105 @@ pub struct Settings {
     pub idle: Duration,
     /// Longest silence inside a request body.
     pub body: Duration,
+}
+
+/// A connection whose TLS handshake is done.
+#[derive(Debug)]
+pub struct Connection<IO> {
+    stream: TlsStream<IO>,
+    /// The server name that the client asked for (RFC 6066 §3), lower case.
+    pub server_name: Option<Arc<str>>,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The client took too long.
+    #[error("no handshake within {0:?}")]
+    Slow(Duration),
+    /// TLS says no.
+    #[error("the handshake ended")]
+    Tls(#[source] io::Error),
+}
+
+/// Does the TLS handshake.
+///
+/// # Errors
+///
+/// [`HandshakeError`]; the connection is closed then.
+pub async fn handshake<IO>(
+    acceptor: &TlsAcceptor,
+    io: IO,
+    settings: &Settings,
+) -> Result<Connection<IO>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = timeout(settings.handshake, acceptor.accept(io))
+        .await
+        .map_err(|_| HandshakeError::Slow(settings.handshake))?
+        .map_err(HandshakeError::Tls)?;
+    let server_name = stream.get_ref().1.server_name().map(|name| name.to_ascii_lowercase().into());
+    Ok(Connection { stream, server_name })
+}
+
+impl<IO> Connection<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Serves requests until the connection ends; `stop` finishes the one that is running and then
+    /// closes.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection otherwise than well, for the log.
+    pub async fn serve<S, F, B>(
+        self,
+        settings: &Settings,
+        mut stop: watch::Receiver<bool>,
+        serve: S,
+    ) -> Result<(), hyper::Error>
+    where
+        S: Fn(Request<Incoming>) -> F,
+        F: Future<Output = Response<B>>,
+        B: Body + Unpin + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let phase = Phase::default();
+        let io = Deadlines::new(self.stream, phase.clone(), settings.head, settings.idle);
+        let service = service_fn(|request| {
+            phase.busy();
+            let response = serve(request);
+            let phase = &phase;
+            async move {
+                let response = response.await;
+                Ok::<_, Infallible>(response.map(|body| Tracked::new(body, phase.clone())))
+            }
+        });
+        let connection = http1::Builder::new()
+            .max_headers(MAX_FIELD_LINES)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .half_close(false)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        loop {
+            tokio::select! {
+                done = connection.as_mut() => return done,
+                () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+            }
+        }
+    }
+}
+
+/// Returns once, when `stop` says so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if *stop.borrow_and_update() {
+        // It was said before; saying it again would spin.
+        std::future::pending::<()>().await;
+    }
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -1,0 +1,51 @@
+//! Small request bodies: the forms of our own pages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::timeout;
+
+/// Most bytes of a form.
+pub const MAX_FORM: usize = 16 * 1024;
+
+/// Longest silence inside a form.
+pub const STALL: Duration = Duration::from_secs(10);
+
+/// Reads a whole body of at most `limit` bytes that is never silent for longer than `stall`.
+///
+/// # Errors
+///
+/// [`BodyError`]; what is left of the body is unread then, so the connection must be closed.
+pub async fn read<B>(body: B, limit: usize, stall: Duration) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = Limited::new(body, limit);
+    let mut whole = Vec::new();
+    loop {
+        match timeout(stall, body.frame()).await {
+            Err(_) => return Err(BodyError::Stalled(stall)),
+            Ok(None) => return Ok(whole.into()),
+            Ok(Some(Ok(frame))) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(BodyError::TooLarge(limit)),
+            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+        }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Longer than it may be.
+    #[error("a body of more than {0} bytes")]
+    TooLarge(usize),
+    /// Silent for too long.
+    #[error("a body that was silent for {0:?}")]
+    Stalled(Duration),
+    /// It ended before its end, or its framing is wrong.
+    #[error("a body that broke off")]
+    Broken,
+}

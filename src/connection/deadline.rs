@@ -1,0 +1,254 @@
+//! Deadlines for request heads and for the silence between requests.
+//!
+//! hyper has one limit for both. This wrapper around the byte stream keeps them apart: a keep-alive
+//! connection may be silent for a minute, a head that has begun must be there within seconds. While a
+//! request is served it does not watch; bodies have limits of their own.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// What the connection is doing; shared by its stream, its service and the response that is under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// A request head is complete.
+    pub(super) fn busy(&self) {
+        self.0.store(BUSY, Ordering::Relaxed);
+    }
+
+    fn idle(&self) {
+        self.0.store(IDLE, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream whose reads fail when a head or the next request takes too long.
+pub(super) struct Deadlines<IO> {
+    io: IO,
+    phase: Phase,
+    head: Duration,
+    idle: Duration,
+    /// What `sleep` was set for.
+    armed: u8,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<IO> Deadlines<IO> {
+    pub(super) fn new(io: IO, phase: Phase, head: Duration, idle: Duration) -> Self {
+        // The first request is awaited as a head: a browser connects because it has one.
+        phase.0.store(HEAD, Ordering::Relaxed);
+        Self { io, phase, head, idle, armed: HEAD, sleep: Box::pin(sleep(head)) }
+    }
+
+    /// Sets the alarm for `phase`, unless it is set already.
+    fn arm(&mut self, phase: u8) {
+        if self.armed == phase {
+            return;
+        }
+        self.armed = phase;
+        let limit = match phase {
+            IDLE => self.idle,
+            HEAD => self.head,
+            _ => return,
+        };
+        self.sleep.as_mut().reset(Instant::now() + limit);
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let phase = this.phase.now();
+        this.arm(phase);
+        let before = into.filled().len();
+        match Pin::new(&mut this.io).poll_read(context, into) {
+            Poll::Ready(result) => {
+                if phase == IDLE && into.filled().len() > before {
+                    this.phase.0.store(HEAD, Ordering::Relaxed);
+                    this.arm(HEAD);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending if phase == BUSY => Poll::Pending,
+            Poll::Pending => {
+                ready!(this.sleep.as_mut().poll(context));
+                let what = if phase == HEAD { "request head" } else { "next request" };
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, format!("no {what} in time"))))
+            }
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Deadlines<IO> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+impl<IO> fmt::Debug for Deadlines<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Deadlines")
+    }
+}
+
+/// A response body; when it is gone, the wait for the next request begins.
+pub(super) struct Tracked<B> {
+    body: B,
+    phase: Phase,
+}
+
+impl<B> Tracked<B> {
+    pub(super) fn new(body: B, phase: Phase) -> Self {
+        Self { body, phase }
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        self.phase.idle();
+    }
+}
+
+impl<B: Body + Unpin> Body for Tracked<B>
+where
+    B::Data: Buf,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+        time::advance,
+    };
+
+    use super::*;
+
+    const HEAD_LIMIT: Duration = Duration::from_secs(10);
+    const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+    /// Time is paused: nothing but in-memory pipes is used here.
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_ten_seconds_from_its_first_byte_however_it_trickles() {
+        let (mut client, server) = duplex(64);
+        let mut server = Deadlines::new(server, Phase::default(), HEAD_LIMIT, IDLE_LIMIT);
+        let reading = tokio::spawn(async move {
+            let mut byte = [0];
+            loop {
+                if let Err(error) = server.read_exact(&mut byte).await {
+                    return error;
+                }
+            }
+        });
+        let start = Instant::now();
+
+        let trickle = async {
+            while client.write_all(b"G").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let error = tokio::select! { error = reading => error.unwrap(), () = trickle => unreachable!() };
+
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_a_minute_of_silence_is_allowed_and_then_a_head_has_its_own_limit() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        phase.busy();
+        drop(Tracked::new((), phase.clone()));
+        let mut byte = [0];
+
+        let start = Instant::now();
+        let (read, ()) = tokio::join!(server.read_exact(&mut byte), async {
+            tokio::time::sleep(Duration::from_secs(55)).await;
+            client.write_all(b"G").await.unwrap();
+        });
+        read.unwrap();
+        let error = server.read_exact(&mut byte).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "no request head in time");
+        assert_eq!(start.elapsed().as_secs(), 65);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_a_request_is_served_nothing_expires() {
+        let (_client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        phase.busy();
+
+        let read = tokio::spawn(async move { server.read_exact(&mut [0]).await });
+        tokio::task::yield_now().await;
+        advance(Duration::from_secs(3600)).await;
+
+        assert!(!read.is_finished());
+    }
+}
