@@ -1,0 +1,226 @@
+// The portal's script. Its pages work without it, except for passkeys.
+//
+// It makes no markup (Trusted Types forbid that) and knows no words: both are in the page, words in data-
+// attributes. Each part looks for its own elements and does nothing where there are none.
+
+const one = (selector, within = document) => within.querySelector(selector);
+const all = (selector, within = document) => within.querySelectorAll(selector);
+
+// The page's language, in the person's regional form where they speak it.
+const { lang } = document.documentElement;
+const locale = navigator.languages.find((tag) => tag.split("-")[0] === lang) ?? lang;
+
+/** A span of time in one unit: "40 seconds", "5 hours". */
+function span(seconds) {
+  const [unit, size] = seconds < 120 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
+  const format = new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 });
+  return format.format(seconds / size);
+}
+
+function say(element, words) {
+  element.textContent = words;
+  element.hidden = !words;
+}
+
+// What went wrong is read first.
+one("[data-focus]")?.focus();
+
+// Links to other pages keep the fragment of Proxmox VE's deep links (#v1:0:…); forms do so by themselves.
+for (const link of all("a[data-keep-fragment]")) {
+  link.addEventListener("click", () => { link.hash = location.hash; });
+}
+
+// A code works once: a second click must not send it again.
+for (const form of all("form")) {
+  form.addEventListener("submit", (event) => {
+    if (form.ariaBusy === "true") event.preventDefault();
+    else form.ariaBusy = "true";
+  });
+  addEventListener("pageshow", () => { form.ariaBusy = null; });
+}
+
+// The gate's clock goes on; the time of loading is the best guess of when it was read.
+const clock = one("[data-clock]");
+if (clock) {
+  const gate = Number(clock.dataset.clock);
+  const loaded = performance.now();
+  setInterval(() => {
+    const now = new Date(gate + performance.now() - loaded);
+    clock.textContent = `${now.toISOString().slice(11, 19)} UTC`;
+  }, 1000);
+
+  const offset = one("[data-clock-offset]");
+  const seconds = Math.round((Date.now() - gate) / 1000);
+  if (offset && Math.abs(seconds) > 10) {
+    const words = seconds > 0 ? offset.dataset.ahead : offset.dataset.behind;
+    say(offset, words.replace("{}", span(Math.abs(seconds))));
+  }
+}
+
+// Times are written in UTC; people live elsewhere.
+for (const time of all("time[data-local]")) {
+  const format = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+  time.title = time.textContent;
+  time.textContent = format.format(new Date(time.dateTime));
+}
+
+// An invitation comes in the fragment, which no server sees; neither does the history keep it.
+const invitation = one("form[data-fragment]");
+if (invitation && location.hash.length > 1) {
+  const token = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname + location.search);
+  invitation.elements[invitation.dataset.fragment].value = token;
+  invitation.requestSubmit();
+}
+
+// Recovery codes: a text file, paper, the clipboard.
+const codes = one("[data-codes]");
+if (codes) {
+  const written = Array.from(all("code", codes), (code) => code.textContent);
+  const heading = Array.from(all(".on-paper", codes), (line) => line.textContent);
+  const tools = one(".tools", codes);
+  const status = one("[role=status]", tools);
+  tools.hidden = false;
+
+  one("[data-download]", tools).addEventListener("click", () => {
+    const text = [...heading, "", ...written, ""].join("\r\n");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    link.download = codes.dataset.file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  });
+  one("[data-print]", tools).addEventListener("click", () => print());
+  one("[data-copy]", tools).addEventListener("click", async ({ currentTarget: button }) => {
+    try {
+      await navigator.clipboard.writeText(written.join("\n"));
+      status.textContent = button.dataset.done;
+    } catch {
+      status.textContent = button.dataset.denied;
+    }
+  });
+}
+
+// While Proxmox VE does not answer, ask again, and go on when it does. The fragment stays in the address.
+const retry = one("[data-retry]");
+if (retry) {
+  const again = async () => {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" }).catch(() => null);
+    if (answer && answer.status < 500) {
+      location.reload();
+      return;
+    }
+    const time = new Date().toLocaleTimeString(locale);
+    retry.textContent = retry.dataset.tried.replace("{}", time);
+    setTimeout(again, retry.dataset.retry * 1000);
+  };
+  setTimeout(again, retry.dataset.retry * 1000);
+}
+
+// Passkeys (WebAuthn level 3).
+
+class Refused extends Error {
+  constructor(status) {
+    super(`status ${status}`);
+    this.status = status;
+  }
+}
+
+/** Sends JSON and returns the JSON that comes back. The page's query goes along: it holds `next`. */
+async function post(url, body, signal) {
+  const answer = await fetch(url + location.search, {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
+  if (!answer.ok) throw new Refused(answer.status);
+  return answer.json();
+}
+
+/** The words for what went wrong in a ceremony. */
+function wordsFor(error, words) {
+  if (error instanceof Refused) return error.status === 429 ? words.tooMany : words.refused;
+  switch (error.name) {
+    case "NotAllowedError": // Chromium names the certificate; it is the only sign of it.
+      return /certificate/i.test(error.message) ? words.untrusted : words.cancelled;
+    case "SecurityError": return words.bareAddress;
+    case "InvalidStateError": return words.present;
+    case "NotSupportedError": return words.unsupported;
+    default: return words.offline;
+  }
+}
+
+/** Signs in with a passkey: at once with a button, or from the user name's suggestions (`conditional`). */
+async function signIn(place, mediation, signal) {
+  const { state, publicKey } = await post(place.dataset.options, {}, signal);
+  const options = PublicKeyCredential.parseRequestOptionsFromJSON(publicKey);
+  const credential = await navigator.credentials.get({ publicKey: options, mediation, signal });
+  const { next } = await post(place.dataset.finish, { state, credential });
+  const target = new URL(next, location.origin);
+  if (target.origin !== location.origin) throw new Refused(0);
+  target.hash ||= location.hash;
+  location.replace(target);
+}
+
+/** Creates a passkey; the form then goes on with the state that came back. */
+async function create(form) {
+  const { state: given, name } = form.elements;
+  const { state, publicKey } = await post(form.dataset.options, { state: given.value });
+  const options = PublicKeyCredential.parseCreationOptionsFromJSON(publicKey);
+  const credential = await navigator.credentials.create({ publicKey: options });
+  ({ state: given.value } = await post(form.dataset.finish, { state, name: name.value, credential }));
+  form.submit();
+}
+
+const passkeysWork = "PublicKeyCredential" in globalThis && "parseRequestOptionsFromJSON" in PublicKeyCredential;
+
+const signInPlace = one("[data-passkey-sign-in]");
+if (signInPlace && passkeysWork) {
+  const button = one("button", signInPlace);
+  const problem = one("[role=alert]", signInPlace);
+  let waiting = new AbortController();
+  signInPlace.hidden = false;
+
+  button.addEventListener("click", async () => {
+    // Only one request may be open at a time: the button's goes before the suggestions'.
+    waiting.abort();
+    waiting = new AbortController();
+    say(problem, "");
+    button.ariaBusy = "true";
+    try {
+      await signIn(signInPlace, "optional", waiting.signal);
+    } catch (error) {
+      if (error.name !== "AbortError") say(problem, wordsFor(error, signInPlace.dataset));
+      button.ariaBusy = null;
+    }
+  });
+
+  if (await PublicKeyCredential.isConditionalMediationAvailable?.()) {
+    // Nobody asked for this one, so it only speaks up where a passkey was chosen and refused.
+    signIn(signInPlace, "conditional", waiting.signal).catch((error) => {
+      if (error instanceof Refused && error.status !== 429) say(problem, wordsFor(error, signInPlace.dataset));
+    });
+  }
+}
+
+const createForm = one("[data-passkey-create]");
+if (createForm) {
+  const problem = one("[role=alert]", createForm);
+  createForm.hidden = false;
+  if (!passkeysWork) {
+    say(problem, createForm.dataset.unsupported);
+    one("[type=submit]", createForm).disabled = true;
+  }
+  createForm.addEventListener("submit", async (event) => {
+    if (event.defaultPrevented) return; // a second click
+    event.preventDefault();
+    say(problem, "");
+    try {
+      await create(createForm);
+    } catch (error) {
+      say(problem, wordsFor(error, createForm.dataset));
+      createForm.ariaBusy = null;
+    }
+  });
+}

@@ -1,0 +1,36 @@
+//! The account's home, and the page after signing out.
+
+use std::time::Duration;
+
+use super::rendered;
+use crate::time::Timestamp;
+
+/// `/_gate/`: who is signed in, until when, and the ways on and out (POST `/_gate/sign-out`).
+#[derive(Debug, Clone, Copy)]
+pub struct Account<'a> {
+    /// Who is signed in.
+    pub user: &'a str,
+    /// Since when.
+    pub signed_in_at: Timestamp,
+    /// When the session ends, whatever happens.
+    pub ends_at: Timestamp,
+    /// How long it lasts without activity.
+    pub idle: Duration,
+    /// Recovery codes that are left, if it is known.
+    pub recovery_codes: Option<u32>,
+}
+
+impl Account<'_> {
+    /// Proxmox VE warns at three as well.
+    fn few_codes(&self) -> bool {
+        self.recovery_codes.is_some_and(|left| left <= 3)
+    }
+}
+
+rendered!(Account<'t>, "account.html");
+
+/// The page after signing out.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedOut;
+
+rendered!(SignedOut, "signed-out.html");

@@ -1,0 +1,155 @@
+//! Setting up a first factor from an invitation, `/_gate/enrol`.
+
+use super::rendered;
+use crate::time::Timestamp;
+
+/// Where in the set-up a page stands, as people count: from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// This step.
+    pub at: u8,
+    /// The last step.
+    pub of: u8,
+}
+
+/// Asks for the invitation. The script fills it in from the URL's fragment and sends it by itself.
+/// Field: `token`.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolStart {
+    /// Why the one that was sent is not accepted.
+    pub problem: Option<InvitationProblem>,
+}
+
+/// Why an invitation is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvitationProblem {
+    /// There is none like it.
+    Unknown,
+    /// It was used.
+    Used,
+    /// Its time is over, or it was withdrawn.
+    Expired,
+}
+
+rendered!(EnrolStart, "enrol-start.html");
+
+/// Adds an authenticator app. Fields: `state`, `name`, `code`.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolTotp<'a> {
+    /// Where in the set-up this stands.
+    pub step: Step,
+    /// The user who is enrolling.
+    pub user: &'a str,
+    /// The account as the app will show it.
+    pub account: &'a str,
+    /// The `otpauth://` URL as a QR code: an SVG element without style attributes. It is **not escaped**.
+    pub qr_svg: &'a str,
+    /// The `otpauth://` URL.
+    pub otpauth: &'a str,
+    /// The secret in base32.
+    pub secret: &'a str,
+    /// The name typed before; empty for the default.
+    pub name: &'a str,
+    /// The sealed state, given back with the form.
+    pub state: &'a str,
+    /// Whether the code sent did not match.
+    pub wrong_code: bool,
+}
+
+impl EnrolTotp<'_> {
+    /// The drawing without the declaration that stands before it in an SVG file and has no place in HTML.
+    fn qr(&self) -> &str {
+        self.qr_svg.find("<svg").and_then(|start| self.qr_svg.get(start..)).unwrap_or_default()
+    }
+
+    /// The secret in groups of four, as people read it.
+    fn key(&self) -> String {
+        grouped(self.secret, ' ')
+    }
+}
+
+rendered!(EnrolTotp<'t>, "enrol-totp.html");
+
+/// Creates a passkey. The script posts to `/_gate/passkey/create-options` and `/_gate/passkey/create`, then
+/// sends the form with the new `state` it was given. Fields: `state`, `name`; the second form sends `state`
+/// and `method=totp`.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolPasskey<'a> {
+    /// Where in the set-up this stands.
+    pub step: Step,
+    /// The user who is enrolling.
+    pub user: &'a str,
+    /// The sealed state, given back with the form.
+    pub state: &'a str,
+    /// Whether an authenticator app may be used instead.
+    pub totp: bool,
+    /// Why browsers will refuse passkeys here, as far as the gate knows.
+    pub trouble: Option<PasskeyTrouble>,
+}
+
+/// Why browsers refuse passkeys at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasskeyTrouble {
+    /// The certificate comes from an authority that browsers may not trust.
+    UntrustedCertificate,
+    /// The host is an IP address, which can be no relying party identifier (WebAuthn §5.1.2).
+    BareAddress,
+}
+
+rendered!(EnrolPasskey<'t>, "enrol-passkey.html");
+
+/// Shows new recovery codes once, and asks for one of them. Fields: `state`, `typed`.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolCodes<'a> {
+    /// Where in the set-up this stands.
+    pub step: Step,
+    /// Whose codes they are.
+    pub user: &'a str,
+    /// The codes, in their written form (`k7mq-4x2p-9hdn-w3fr`). Empty if they were shown before.
+    pub codes: &'a [String],
+    /// When they were made.
+    pub made_at: Timestamp,
+    /// The sealed state, given back with the form.
+    pub state: &'a str,
+    /// Whether what was typed is none of them.
+    pub typed_wrong: bool,
+}
+
+rendered!(EnrolCodes<'t>, "enrol-codes.html");
+
+/// The end of the set-up.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolDone<'a> {
+    /// Who enrolled.
+    pub user: &'a str,
+    /// Whether there is a session now; else the page leads to the sign-in.
+    pub signed_in: bool,
+}
+
+rendered!(EnrolDone<'t>, "enrol-done.html");
+
+/// `text` in groups of four characters.
+fn grouped(text: &str, separator: char) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 4);
+    for (index, character) in text.chars().enumerate() {
+        if index > 0 && index % 4 == 0 {
+            out.push(separator);
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_in_groups_of_four() {
+        for (key, written) in
+            [("", ""), ("ABCD", "ABCD"), ("ABCDE", "ABCD E"), ("JBSWY3DPEHPK3PXP", "JBSW Y3DP EHPK 3PXP")]
+        {
+            assert_eq!(grouped(key, ' '), written);
+        }
+    }
+}

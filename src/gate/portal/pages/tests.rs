@@ -1,0 +1,424 @@
+//! Rules that every page keeps, tried on every page in both languages.
+
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
+
+use super::*;
+use crate::{
+    gate::portal::{
+        assets,
+        look::{Look, Theme},
+        words::Language,
+    },
+    time::Timestamp,
+};
+
+/// A user name that would break out of text and attributes if it were not escaped. (No user can have it.)
+const HOSTILE: &str = "\"'><script>alert(1)</script>";
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_528_951);
+
+fn look<'a>(language: Language) -> Look<'a> {
+    Look {
+        language,
+        theme: Theme::Auto,
+        gate_clock: NOW,
+        host: "pve.example.com",
+        contact: "alice@example.com",
+        query: "next=%2F%3Fconsole%3Dkvm",
+    }
+}
+
+/// Every page in every state that looks different, with `user` wherever text from outside goes.
+fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
+    let secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+    let otpauth = format!("otpauth://totp/{user}?secret={secret}&issuer=pve.example.com");
+    let qr_svg =
+        qrcode::QrCode::new(otpauth.as_bytes()).unwrap().render::<qrcode::render::svg::Color<'_>>().build();
+    let codes: Vec<String> = [
+        "k7mq-4x2p-a3dn-w3fr",
+        "zt5a-2vjc-m6qe-b7ys",
+        "p4kd-x7rn-e2hw-c5ju",
+        "v3gb-q6tm-s2zf-n4xa",
+        "h7ye-d5pk-r2wc-t6mj",
+        "f4us-b3nv-k6xq-g2ra",
+        "w5ct-y7hz-j4md-p3eb",
+        "n2vk-s6fg-u5qx-a7rh",
+        "c3xm-t4jb-z6pw-e7yd",
+        "q2gr-h5nu-f6ks-v4ta",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let sign_in = SignIn { user: "", password: false, passkeys: false, notice: None, failures: 0 };
+    let no_match = Some(SignInNotice::NoMatch);
+    let step = |at| Step { at, of: 3 };
+    let totp = EnrolTotp {
+        step: step(1),
+        user,
+        account: user,
+        qr_svg: &qr_svg,
+        otpauth: &otpauth,
+        secret,
+        name: "",
+        state: user,
+        wrong_code: false,
+    };
+    let passkey = EnrolPasskey { step: step(1), user, state: user, totp: true, trouble: None };
+    let shown =
+        EnrolCodes { step: step(2), user, codes: &codes, made_at: NOW, state: user, typed_wrong: false };
+    let account = Account {
+        user,
+        signed_in_at: NOW,
+        ends_at: NOW.plus(Duration::from_secs(12 * 3600)),
+        idle: Duration::from_secs(3600),
+        recovery_codes: Some(8),
+    };
+    let mut pages = vec![
+        ("sign-in", sign_in.render(look)),
+        ("sign-in-passkeys", SignIn { passkeys: true, ..sign_in }.render(look)),
+        ("sign-in-password", SignIn { password: true, ..sign_in }.render(look)),
+        ("sign-in-no-match", SignIn { user, notice: no_match, failures: 1, ..sign_in }.render(look)),
+        ("sign-in-twice", SignIn { user, notice: no_match, failures: 2, ..sign_in }.render(look)),
+        ("sign-in-old", SignIn { user, notice: Some(SignInNotice::FormTooOld), ..sign_in }.render(look)),
+        ("sign-in-ended", SignIn { notice: Some(SignInNotice::SessionEnded), ..sign_in }.render(look)),
+        ("recover", Recover { user: "", no_match: false }.render(look)),
+        ("recover-no-match", Recover { user, no_match: true }.render(look)),
+        ("enrol-start", EnrolStart { problem: None }.render(look)),
+        ("enrol-start-unknown", EnrolStart { problem: Some(InvitationProblem::Unknown) }.render(look)),
+        ("enrol-totp", totp.render(look)),
+        ("enrol-totp-wrong", EnrolTotp { name: user, wrong_code: true, ..totp }.render(look)),
+        ("enrol-passkey", passkey.render(look)),
+        (
+            "enrol-passkey-untrusted",
+            EnrolPasskey { trouble: Some(PasskeyTrouble::UntrustedCertificate), ..passkey }.render(look),
+        ),
+        (
+            "enrol-passkey-address",
+            EnrolPasskey { trouble: Some(PasskeyTrouble::BareAddress), totp: false, ..passkey }.render(look),
+        ),
+        ("enrol-codes", shown.render(look)),
+        ("enrol-codes-wrong", EnrolCodes { typed_wrong: true, ..shown }.render(look)),
+        ("enrol-codes-gone", EnrolCodes { codes: &[], typed_wrong: true, ..shown }.render(look)),
+        ("enrol-done", EnrolDone { user, signed_in: true }.render(look)),
+        ("enrol-done-signed-out", EnrolDone { user, signed_in: false }.render(look)),
+        ("account", account.render(look)),
+        ("account-few-codes", Account { recovery_codes: Some(1), ..account }.render(look)),
+        ("account-unknown-codes", Account { recovery_codes: None, ..account }.render(look)),
+        ("signed-out", SignedOut.render(look)),
+    ]
+    .into_iter()
+    .map(|(name, html)| (name.to_owned(), html))
+    .collect::<Vec<_>>();
+    for (name, refusal) in refusals(user) {
+        pages.push((format!("refusal-{name}"), RefusalPage { refusal, reference: "7KQ2-M4XD" }.render(look)));
+    }
+    pages.push((
+        "refusal-bare".to_owned(),
+        RefusalPage { refusal: Refusal::NotFound, reference: "" }.render(look),
+    ));
+    pages
+}
+
+fn refusals(text: &str) -> Vec<(&'static str, Refusal<'_>)> {
+    let fingerprints = Fingerprints {
+        expected: "5B:1C:0E:77:9A:41:D3:08:6F:C2:B5:54:E1:93:2D:7A:60:BF:18:CC:4E:A9:35:F7:82:0B:D6:61:3C:F4:29:9E",
+        found: text,
+    };
+    vec![
+        ("address", Refusal::AddressNotAllowed { address: Some(text) }),
+        ("address-hidden", Refusal::AddressNotAllowed { address: None }),
+        ("host", Refusal::WrongHost { url: text }),
+        ("cross-site", Refusal::CrossSite),
+        (
+            "rate",
+            Refusal::RateLimited {
+                retry_after: Duration::from_secs(250),
+                until: NOW.plus(Duration::from_secs(250)),
+            },
+        ),
+        ("not-found", Refusal::NotFound),
+        ("invitation-unknown", Refusal::Invitation(InvitationProblem::Unknown)),
+        ("invitation-used", Refusal::Invitation(InvitationProblem::Used)),
+        ("invitation-expired", Refusal::Invitation(InvitationProblem::Expired)),
+        ("upstream-refused", Refusal::UpstreamRefused { upstream: Some(text), retry: true }),
+        ("upstream-timeout", Refusal::UpstreamTimeout { upstream: None, retry: false }),
+        ("upstream-tls", Refusal::UpstreamBrokenTls { upstream: None, retry: true }),
+        ("fingerprint", Refusal::UpstreamFingerprint { admin: None }),
+        ("fingerprint-admin", Refusal::UpstreamFingerprint { admin: Some(fingerprints) }),
+        ("bad-request", Refusal::BadRequest),
+        ("method", Refusal::MethodNotAllowed),
+        ("timeout", Refusal::RequestTimeout),
+        ("length", Refusal::LengthRequired),
+        ("body", Refusal::BodyTooLarge { limit: 65_536 }),
+        ("uri", Refusal::UriTooLong),
+        ("head", Refusal::HeadTooLarge),
+        ("store", Refusal::StoreUnreadable),
+        ("internal", Refusal::Internal),
+    ]
+}
+
+/// Runs `check` on every page in both languages, with the page's tags.
+fn on_every_page(check: impl Fn(&str, &str, &[Tag<'_>])) {
+    for language in Language::ALL {
+        for (name, html) in pages(&look(language), HOSTILE) {
+            let name = format!("{name} ({})", language.tag());
+            check(&name, &html, &tags(&html));
+        }
+    }
+}
+
+/// An opening tag: its name and attributes. Templates write attributes with double quotes only.
+#[derive(Debug)]
+struct Tag<'a> {
+    name: &'a str,
+    attributes: Vec<(&'a str, &'a str)>,
+}
+
+impl Tag<'_> {
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
+    }
+}
+
+fn tags(html: &str) -> Vec<Tag<'_>> {
+    let mut tags = Vec::new();
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        if !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            continue;
+        }
+        let end = rest.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
+        let mut tag = Tag { name: &rest[..end], attributes: Vec::new() };
+        rest = rest[end..].trim_start();
+        while !rest.starts_with('>') {
+            if let Some(after) = rest.strip_prefix('/') {
+                rest = after.trim_start();
+                continue;
+            }
+            let end = rest.find(|c: char| c.is_whitespace() || c == '=' || c == '>').unwrap();
+            let name = &rest[..end];
+            rest = &rest[end..];
+            let value = match rest.strip_prefix("=\"") {
+                Some(quoted) => {
+                    let end = quoted.find('"').unwrap();
+                    rest = &quoted[end + 1..];
+                    &quoted[..end]
+                }
+                None => {
+                    assert!(!rest.starts_with('='), "attribute {name} is not in double quotes");
+                    ""
+                }
+            };
+            tag.attributes.push((name, value));
+            rest = rest.trim_start();
+        }
+        tags.push(tag);
+    }
+    tags
+}
+
+#[test]
+fn text_from_outside_never_becomes_markup() {
+    on_every_page(|name, html, tags| {
+        assert!(!html.contains("<script>"), "{name}");
+        assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{name}");
+        assert!(!html.contains("{{") && !html.contains("{%"), "{name}: a template shows through");
+    });
+    let page = SignIn { user: HOSTILE, password: false, passkeys: false, notice: None, failures: 0 };
+    let html = page.render(&look(Language::English));
+    assert!(html.contains("value=\"&#34;&#39;&#62;&#60;script&#62;"), "kept, and escaped: {html}");
+}
+
+#[test]
+fn look_is_escaped_too() {
+    let hostile = Look { host: HOSTILE, contact: HOSTILE, query: HOSTILE, ..look(Language::English) };
+    for (name, html) in pages(&hostile, "alice") {
+        assert!(!html.contains("<script>"), "{name}");
+        assert_eq!(tags(&html).iter().filter(|tag| tag.name == "script").count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn nothing_in_a_page_needs_more_than_the_content_security_policy_grants() {
+    on_every_page(|name, _, tags| {
+        for tag in tags {
+            assert!(
+                !["style", "base", "iframe", "object", "embed"].contains(&tag.name),
+                "{name}: <{}>",
+                tag.name
+            );
+            for (attribute, value) in &tag.attributes {
+                assert!(!attribute.starts_with("on") && *attribute != "style", "{name}: {tag:?}");
+                let is_address = ["src", "action", "formaction"].contains(attribute)
+                    || (*attribute == "href" && tag.name == "link");
+                assert!(!is_address || value.starts_with("/_gate/"), "{name}: {tag:?}");
+            }
+            if tag.name == "script" {
+                assert!(tag.attribute("src").is_some(), "{name}: an inline script");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_page_says_its_language_and_has_one_heading_and_one_main_part() {
+    on_every_page(|name, html, tags| {
+        let count = |wanted: &str| tags.iter().filter(|tag| tag.name == wanted).count();
+        let language = if name.ends_with("(de)") { "de" } else { "en" };
+
+        assert!(html.starts_with("<!doctype html>"), "{name}");
+        assert_eq!(tags[0].attribute("lang"), Some(language), "{name}");
+        for once in ["h1", "main", "header", "footer", "title"] {
+            assert_eq!(count(once), 1, "{name}: <{once}>");
+        }
+        assert!(html.trim_end().ends_with("</html>"), "{name}");
+    });
+}
+
+#[test]
+fn every_field_has_a_label_and_every_reference_a_target() {
+    on_every_page(|name, _, tags| {
+        let ids: Vec<&str> = tags.iter().filter_map(|tag| tag.attribute("id")).collect();
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(ids.len(), unique.len(), "{name}: an id stands twice");
+
+        let labels: Vec<&str> =
+            tags.iter().filter(|tag| tag.name == "label").filter_map(|tag| tag.attribute("for")).collect();
+        for tag in tags {
+            if tag.name == "input" && tag.attribute("type") != Some("hidden") {
+                let id = tag.attribute("id").unwrap();
+                assert!(labels.contains(&id), "{name}: {id} has no label");
+                assert!(tag.attribute("autocomplete").is_some(), "{name}: {id} does not say what it is for");
+            }
+            if let Some(target) = tag.attribute("aria-describedby") {
+                assert!(ids.contains(&target), "{name}: {target} does not exist");
+            }
+        }
+        for label in labels {
+            assert!(ids.contains(&label), "{name}: {label} does not exist");
+        }
+    });
+}
+
+#[test]
+fn forms_that_sign_in_are_sent_to_the_page_itself_so_that_next_and_fragment_come_along() {
+    on_every_page(|name, _, tags| {
+        for form in tags.iter().filter(|tag| tag.name == "form") {
+            assert_eq!(form.attribute("method"), Some("post"), "{name}");
+            let has_action = form.attribute("action").is_some();
+            assert_eq!(has_action, !(name.starts_with("sign-in") || name.starts_with("recover")), "{name}");
+        }
+    });
+}
+
+#[test]
+fn the_name_is_kept_and_the_code_is_not() {
+    let page = SignIn {
+        user: "alice",
+        password: true,
+        passkeys: true,
+        notice: Some(SignInNotice::NoMatch),
+        failures: 1,
+    };
+    let html = page.render(&look(Language::English));
+
+    for input in tags(&html).iter().filter(|tag| tag.name == "input") {
+        let kept = input.attribute("value");
+        assert_eq!(kept, (input.attribute("name") == Some("user")).then_some("alice"), "{input:?}");
+    }
+}
+
+#[test]
+fn clocks_are_talked_of_from_the_second_failure_on() {
+    for (failures, talked_of) in [(0, false), (1, false), (2, true), (3, true)] {
+        let notice = Some(SignInNotice::NoMatch);
+        let page = SignIn { user: "alice", password: false, passkeys: false, notice, failures };
+        let html = page.render(&look(Language::English));
+        assert_eq!(html.contains("data-clock-offset"), talked_of, "{failures}");
+    }
+}
+
+#[test]
+fn strangers_learn_neither_addresses_nor_policy_from_a_refusal() {
+    let hidden = [
+        Refusal::AddressNotAllowed { address: None },
+        Refusal::UpstreamRefused { upstream: None, retry: true },
+        Refusal::UpstreamFingerprint { admin: None },
+    ];
+    for refusal in hidden {
+        let html = RefusalPage { refusal, reference: "7KQ2" }.render(&look(Language::English));
+        assert!(!html.contains("10.0.0.2") && !html.contains("5B:1C"), "{refusal:?}");
+    }
+    let html = RefusalPage { refusal: hidden[0], reference: "7KQ2" }.render(&look(Language::English));
+    assert!(!html.contains("Proxmox") && !html.contains("pvegate"), "{html}");
+}
+
+#[test]
+fn a_page_asks_again_by_itself_only_where_that_is_harmless() {
+    for retry in [true, false] {
+        let refusal = Refusal::UpstreamRefused { upstream: None, retry };
+        let html = RefusalPage { refusal, reference: "" }.render(&look(Language::English));
+        assert_eq!(html.contains("data-retry"), retry);
+    }
+}
+
+#[test]
+fn the_theme_is_a_class_of_the_root() {
+    for (theme, class) in [(Theme::Auto, "auto"), (Theme::Light, "light"), (Theme::Dark, "dark")] {
+        let html = SignedOut.render(&Look { theme, ..look(Language::English) });
+        assert_eq!(tags(&html)[0].attribute("class"), Some(class));
+    }
+}
+
+#[test]
+fn every_phrase_is_used() {
+    let sources = concat!(
+        include_str!("account.html"),
+        include_str!("enrol-codes.html"),
+        include_str!("enrol-done.html"),
+        include_str!("enrol-passkey.html"),
+        include_str!("enrol-start.html"),
+        include_str!("enrol-totp.html"),
+        include_str!("layout.html"),
+        include_str!("passkey-words.html"),
+        include_str!("recover.html"),
+        include_str!("refusal.html"),
+        include_str!("refusal.rs"),
+        include_str!("sign-in.html"),
+        include_str!("signed-out.html"),
+    );
+    for name in Language::phrases() {
+        assert!(sources.contains(&format!("w.{name}(")), "{name} is used nowhere");
+    }
+}
+
+/// Writes every page into `target/pages`, to be looked at in a browser:
+/// `cargo test write_all_pages -- --ignored`.
+#[test]
+#[ignore = "writes files, for people to look at"]
+fn write_all_pages() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pages");
+    fs::create_dir_all(&folder).unwrap();
+    for (asset, file) in
+        [(assets::style(), "gate.css"), (assets::script(), "gate.js"), (assets::icon(), "icon.svg")]
+    {
+        fs::write(folder.join(file), asset.bytes).unwrap();
+    }
+    let mut index = String::from("<!doctype html><title>Pages</title><ul>");
+    for language in Language::ALL {
+        for theme in [Theme::Light, Theme::Dark] {
+            for (name, html) in pages(&Look { theme, ..look(language) }, "alice") {
+                let file = format!("{name}.{}.{}.html", language.tag(), theme.class());
+                let html = html
+                    .replace(assets::style().path(), "gate.css")
+                    .replace(assets::script().path(), "gate.js")
+                    .replace(assets::icon().path(), "icon.svg");
+                fs::write(folder.join(&file), html).unwrap();
+                writeln!(index, "<li><a href=\"{file}\">{file}</a>").unwrap();
+            }
+        }
+    }
+    fs::write(folder.join("index.html"), index).unwrap();
+}
