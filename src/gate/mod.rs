@@ -1,68 +1,51 @@
 //! Answer here, or let through?
+//!
+//! [`Gate::decide`] takes a checked request and gives a [`Decision`]: a [`Permitted`] request for the
+//! upstream, or a reply. It collects the facts (cookie, session, time) and leaves the judgement to
+//! [`policy`] (pure) and the pages to [`portal`].
 
-use std::time::Duration;
+pub mod ceremony;
+pub mod cookie;
+pub mod live;
+mod permitted;
+pub mod policy;
+pub mod portal;
+mod public_url;
+pub mod pve_call;
+pub mod session;
+pub mod target;
 
-/// The one origin that browsers may use, e.g. `https://pve.example.com:8443`.
-///
-/// It has the scheme `https`, a lower-case host, no path, query, fragment or user, and no port where
-/// that is 443: the ASCII serialisation of an origin (RFC 6454 §6.2), so it can be compared as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl {
-    host: String,
-    port: u16,
-}
+mod follow;
 
-impl PublicUrl {
-    /// Takes the URL apart.
-    ///
-    /// # Errors
-    ///
-    /// A sentence that says what was found and what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let found = || format!("`{text}` is not an origin such as https://pve.example.com");
-        let uri: http::Uri = text.parse().map_err(|_| found())?;
-        if uri.scheme_str() != Some("https") {
-            return Err(format!("{}: it must begin with https://", found()));
-        }
-        if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") || text.contains('#') {
-            return Err(format!("{}: no path, query or fragment belongs there", found()));
-        }
-        let authority = uri.authority().ok_or_else(found)?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(found());
-        }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok().filter(|port| *port != 0).ok_or_else(found)?,
-            None if authority.as_str().ends_with(':') => return Err(found()),
-            None => 443,
-        };
-        Ok(Self { host: authority.host().to_ascii_lowercase(), port })
-    }
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
 
-    /// The port, 443 unless written.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
+pub use live::{ConsoleOver, Lease, OpenConsole};
+pub use permitted::{Grounds, Permitted};
+pub use public_url::{PublicUrl, host_name};
 
-    /// `host[:port]`, as a browser writes it into the Host field.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
-    }
-
-    /// The origin, as a browser writes it into the Origin field.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        format!("https://{}", self.authority())
-    }
-}
+use crate::{
+    accept::ClientAddr,
+    account::SessionId,
+    audit::{self, Action, Event, Outcome, Reason},
+    connection::{head::Checked, reply::Reply},
+    secret::{Key, MasterKey, Purpose},
+    store::{Added, StoreError, StoreThread},
+    time::{Clock, Timestamp},
+};
+use cookie::KeyRing;
+use live::{LiveSession, LiveSessions};
+use policy::{Facts, Refusal, SessionFact, Verdict};
+use portal::Portal;
 
 /// What the gate decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,4 +65,251 @@ pub struct SessionLimits {
     pub idle: Duration,
     /// Longest time without activity of the person in an open console.
     pub console_idle: Duration,
+}
+
+/// The gate.
+pub struct Gate {
+    settings: Settings,
+    origin: String,
+    clock: Arc<dyn Clock>,
+    store: StoreThread,
+    audit: audit::Log,
+    master: MasterKey,
+    cookie_keys: KeyRing,
+    sessions: LiveSessions,
+    store_is_silent: AtomicBool,
+    portal: Portal,
+}
+
+/// What the gate works with.
+pub struct Parts {
+    /// What it decides by.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Its state.
+    pub store: StoreThread,
+    /// Where events go.
+    pub audit: audit::Log,
+    /// What all keys come from.
+    pub master: MasterKey,
+    /// The local CA's certificate in PEM form, while it is in use.
+    pub ca: Option<Bytes>,
+    /// What the pages say and look like.
+    pub pages: portal::Settings,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision<B> {
+    /// It goes to Proxmox VE.
+    Forward(Permitted<Request<B>>),
+    /// It is answered here.
+    Reply(Reply),
+}
+
+/// A request's session, as far as there is one.
+struct Visitor {
+    fact: SessionFact,
+    session: Option<Arc<LiveSession>>,
+}
+
+impl Gate {
+    /// Reads the sessions and keys that the store has; makes a first key where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn open(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { settings, clock, store, audit, master, ca, pages } = parts;
+        let now = clock.now();
+        let sealing = master.derive(Purpose::CookieKeys);
+        let opened = master.clone();
+        let (keys, sessions) = store
+            .call(move |store| {
+                let mut keys = cookie::open_keys(&opened, &store.cookie_keys()?);
+                if keys.is_empty() {
+                    if let Added::New(()) = store.add_cookie_key(&cookie::new_key(&sealing, now))? {
+                        keys = cookie::open_keys(&opened, &store.cookie_keys()?);
+                    }
+                }
+                let mut sessions = Vec::new();
+                for session in store.live_sessions(now)? {
+                    if let Some(user) = store.user(session.user)? {
+                        sessions.push((session, user));
+                    }
+                }
+                Ok((keys, sessions))
+            })
+            .await?;
+        let live = LiveSessions::new(settings.session);
+        for (session, user) in sessions {
+            live.insert(&session, user);
+        }
+        Ok(Self {
+            origin: settings.public_url.origin(),
+            portal: Portal::new(pages, &settings, ca),
+            settings,
+            clock,
+            store,
+            audit,
+            master,
+            cookie_keys: KeyRing::new(keys),
+            sessions: live,
+            store_is_silent: AtomicBool::new(false),
+        })
+    }
+
+    /// Decides about a request.
+    pub async fn decide<B>(&self, client: ClientAddr, request: Checked<Request<B>>) -> Decision<B>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_inner().into_parts();
+        let now = self.clock.now();
+        if self.store_is_silent.load(Ordering::Relaxed) {
+            return Decision::Reply(self.portal.store_is_silent(&head, now));
+        }
+        let visitor = match self.visitor(&head.headers, now).await {
+            Ok(visitor) => visitor,
+            Err(error) => return Decision::Reply(self.store_failed(&head, now, &error)),
+        };
+        let facts = Facts::of(&head, &self.origin, visitor.fact);
+        let verdict = policy::decide(&facts);
+        if let (Some(session), SessionFact::Alive) = (&visitor.session, visitor.fact)
+            && policy::is_activity(&head.method, head.uri.path(), facts.navigation)
+        {
+            session.touch(now);
+        }
+        match verdict {
+            Verdict::Forward => match visitor.session {
+                Some(session) => {
+                    let grounds = Grounds::Session(Lease::new(session));
+                    Decision::Forward(Permitted::new(Request::from_parts(head, body), grounds))
+                }
+                // `decide` forwards only a living session; without one, nothing passes.
+                None => Decision::Reply(Reply::challenge()),
+            },
+            Verdict::Portal(route) => Decision::Reply(
+                self.answer(
+                    portal::Visit { route, client, head: &head, session: visitor.session, now },
+                    body,
+                )
+                .await,
+            ),
+            Verdict::SignInFirst => Decision::Reply(self.portal.sign_in_first(&head)),
+            Verdict::Challenge => Decision::Reply(Reply::challenge()),
+            Verdict::Refuse(refusal) => {
+                self.audit.record(
+                    &Event::new(Action::Refuse, Outcome::Failure)
+                        .from(client.ip())
+                        .asked(&head.method, &head.uri)
+                        .because(refusal),
+                );
+                Decision::Reply(self.portal.refusal(refusal, &head, now))
+            }
+        }
+    }
+
+    /// The pages, for refusals that other stages have found.
+    #[must_use]
+    pub fn portal(&self) -> &Portal {
+        &self.portal
+    }
+
+    /// The only origin that browsers may use.
+    #[must_use]
+    pub fn public_url(&self) -> &PublicUrl {
+        &self.settings.public_url
+    }
+
+    /// `host[:port]` of it, as browsers write it into the Host field.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.origin.strip_prefix("https://").unwrap_or(&self.origin)
+    }
+
+    /// Where events go.
+    #[must_use]
+    pub fn audit(&self) -> &audit::Log {
+        &self.audit
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whose session a request's cookie stands for.
+    async fn visitor(&self, fields: &http::HeaderMap, now: Timestamp) -> Result<Visitor, StoreError> {
+        let nobody = |fact| Visitor { fact, session: None };
+        let id = match cookie::session_cookie(fields).and_then(|value| self.cookie_keys.verify(value)) {
+            Ok(id) => id,
+            Err(error) => return Ok(nobody(SessionFact::None(error))),
+        };
+        let found = match self.sessions.find(id) {
+            Some(session) => Some(session),
+            None => self.from_store(id).await?,
+        };
+        Ok(match found {
+            None => nobody(SessionFact::Unknown),
+            Some(session) => {
+                let fact = match session.alive(self.sessions.limits(), now) {
+                    Ok(()) => SessionFact::Alive,
+                    Err(reason) => SessionFact::Over(reason),
+                };
+                Visitor { fact, session: Some(session) }
+            }
+        })
+    }
+
+    /// A session that another gate on this store opened. Only a signed cookie gets this far.
+    async fn from_store(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, StoreError> {
+        let found = self
+            .store
+            .call(move |store| match store.session(id)? {
+                Some(session) if session.ended.is_none() => {
+                    Ok(store.user(session.user)?.map(|user| (session, user)))
+                }
+                Some(_) | None => Ok(None),
+            })
+            .await?;
+        Ok(found
+            .filter(|(_, user)| user.disabled_at.is_none())
+            .map(|(session, user)| self.sessions.insert(&session, user)))
+    }
+
+    fn store_failed(&self, head: &http::request::Parts, now: Timestamp, error: &StoreError) -> Reply {
+        tracing::error!(error = %error, cause = ?std::error::Error::source(error), "the store failed");
+        self.portal.store_is_silent(head, now)
+    }
+
+    fn ceremony_key(&self) -> Key {
+        self.master.derive(Purpose::CeremonyState)
+    }
+
+    fn factor_key(&self) -> Key {
+        self.master.derive(Purpose::FactorSecrets)
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        let word = match refusal {
+            Refusal::LookalikePath => "lookalike_path",
+            Refusal::CrossSite => "cross_site",
+            Refusal::NoOrigin => "no_origin",
+            Refusal::NoSuchPage => "no_such_page",
+            Refusal::WrongMethod { .. } => "wrong_method",
+        };
+        Self::new(word, refusal)
+    }
 }

@@ -1,0 +1,5 @@
+//! Ceremonies: how somebody proves who they are, or takes up an invitation. Each expires, and each
+//! works once.
+
+pub mod invite;
+pub mod totp;

@@ -1,0 +1,132 @@
+//! What the gate does beside answering: it follows the store, looks at the clocks, writes activity
+//! down.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Gate, cookie};
+use crate::{
+    account::EndReason,
+    audit::{Action, Event, Outcome},
+    store::{Change, Sessions, StoreError, StoreThread},
+    time::Timestamp,
+};
+
+/// How often the store is asked for changes and the clocks are looked at: an end takes effect within
+/// a second, wherever it was decided.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often activity is written down.
+const WRITE_ACTIVITY: Duration = Duration::from_secs(5);
+
+/// How long the store may fail to answer before the gate answers nobody.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How often what is long over is forgotten, and how old it is then.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_secs(90 * 24 * 3600);
+
+impl Gate {
+    /// Runs beside the requests until it is dropped. `follower` is a connection to the same store
+    /// that nothing else uses: it sees what every other connection has written.
+    pub async fn follow(&self, follower: StoreThread) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let mut written = Instant::now();
+        let mut forgot: Option<Instant> = None;
+        loop {
+            tick.tick().await;
+            let now = self.clock.now();
+            match self.hear(&follower).await {
+                Ok(()) => {
+                    heard = Instant::now();
+                    self.store_is_silent.store(false, Ordering::Relaxed);
+                }
+                Err(error) if heard.elapsed() >= SILENCE => {
+                    if !self.store_is_silent.swap(true, Ordering::Relaxed) {
+                        tracing::error!(error = %error, "the store is silent: everybody is refused");
+                    }
+                }
+                Err(error) => tracing::warn!(error = %error, "the store did not answer"),
+            }
+            self.end_what_is_over(now).await;
+            if written.elapsed() >= WRITE_ACTIVITY {
+                written = Instant::now();
+                self.write_activity().await;
+            }
+            if forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
+                forgot = Some(Instant::now());
+                let before = now.minus(FORGET_AFTER);
+                if let Err(error) = self.store.call(move |store| store.forget(before)).await {
+                    tracing::warn!(error = %error, "what is long over could not be removed from the store");
+                }
+            }
+        }
+    }
+
+    /// Writes down what has not been written yet. Call it once more before stopping.
+    pub async fn write_activity(&self) {
+        let activity = self.sessions.unrecorded_activity();
+        if activity.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.call(move |store| store.record_activity(&activity)).await {
+            tracing::warn!(error = %error, "activity of sessions could not be written down");
+        }
+    }
+
+    async fn hear(&self, follower: &StoreThread) -> Result<(), StoreError> {
+        let changes = follower.call(|store| store.changes()).await?;
+        for change in changes {
+            match change {
+                Change::Session(id) => {
+                    // Sessions that this gate has not met are none of its business yet.
+                    if self.sessions.find(id).is_none() {
+                        continue;
+                    }
+                    match follower.call(move |store| store.session(id)).await? {
+                        None => self.sessions.end(id, EndReason::Revoked),
+                        Some(session) => {
+                            if let Some((_, reason)) = session.ended {
+                                self.sessions.end(id, reason);
+                            }
+                        }
+                    }
+                }
+                Change::User(id) => {
+                    let user = follower.call(move |store| store.user(id)).await?;
+                    self.sessions.user_changed(id, user.as_ref());
+                }
+                Change::CookieKeys => {
+                    let sealed = follower.call(|store| store.cookie_keys()).await?;
+                    self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_what_is_over(&self, now: Timestamp) {
+        for (session, reason) in self.sessions.sweep(now) {
+            let id = session.id;
+            let ended =
+                self.store.call(move |store| store.end_sessions(&Sessions::One(id), reason, now)).await;
+            match ended {
+                // Another gate was quicker.
+                Ok(ended) if ended.is_empty() => {}
+                Ok(_) => self.audit.record(
+                    &Event::new(Action::SessionEnd, Outcome::Success)
+                        .from(session.client)
+                        .of(&session.user().name)
+                        .in_session(id)
+                        .because(reason),
+                ),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the end of a session could not be written down")
+                }
+            }
+        }
+    }
+}

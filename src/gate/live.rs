@@ -1,0 +1,470 @@
+//! The sessions that this gate knows, in memory: what a permitted request costs is one look-up here.
+//!
+//! The store has the record; what ends there ends here within a second, and what ends here by its
+//! times is written there. A session's end reaches its consoles and transfers through a [`Lease`].
+//!
+//! How an end works on what is running:
+//! - *idle*: requests are refused; consoles have a limit of their own, so that a long upgrade can be
+//!   watched; transfers finish.
+//! - *expired*: consoles close; transfers finish.
+//! - *signed out, revoked, disabled*: everything is cut.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::{
+    SessionLimits,
+    session::{self, Times},
+};
+use crate::{
+    account::{EndReason, Method, Role, Session, SessionId, User, UserId},
+    time::Timestamp,
+};
+
+/// The sessions that this gate knows.
+#[derive(Debug)]
+pub struct LiveSessions {
+    limits: SessionLimits,
+    by_id: RwLock<HashMap<SessionId, Arc<LiveSession>>>,
+}
+
+/// One session, shared by everything that happens in it.
+#[derive(Debug)]
+pub struct LiveSession {
+    /// Identifier.
+    pub id: SessionId,
+    /// Whose it is, as of the sign-in or the last change.
+    user: RwLock<Arc<User>>,
+    /// How they signed in.
+    pub method: Method,
+    /// From where.
+    pub client: IpAddr,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    last_active_at: AtomicI64,
+    /// The activity that the store has.
+    recorded_activity: AtomicI64,
+    over: watch::Sender<Option<EndReason>>,
+    /// Whether the store was told of the end.
+    recorded_end: AtomicBool,
+    consoles: Mutex<Vec<Weak<Console>>>,
+}
+
+impl LiveSessions {
+    /// Without sessions yet.
+    #[must_use]
+    pub fn new(limits: SessionLimits) -> Self {
+        Self { limits, by_id: RwLock::default() }
+    }
+
+    /// Takes a session in, or finds it where it is in already.
+    pub fn insert(&self, session: &Session, user: User) -> Arc<LiveSession> {
+        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        by_id
+            .entry(session.id)
+            .or_insert_with(|| {
+                Arc::new(LiveSession {
+                    id: session.id,
+                    user: RwLock::new(Arc::new(user)),
+                    method: session.method,
+                    client: session.client,
+                    created_at: session.created_at,
+                    expires_at: session.expires_at,
+                    last_active_at: AtomicI64::new(session.last_active_at.millis()),
+                    recorded_activity: AtomicI64::new(session.last_active_at.millis()),
+                    over: watch::Sender::new(session.ended.map(|(_, reason)| reason)),
+                    recorded_end: AtomicBool::new(session.ended.is_some()),
+                    consoles: Mutex::default(),
+                })
+            })
+            .clone()
+    }
+
+    /// The session, alive or lately over.
+    #[must_use]
+    pub fn find(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// How sessions end.
+    #[must_use]
+    pub fn limits(&self) -> &SessionLimits {
+        &self.limits
+    }
+
+    /// Ends a session that the store says has ended.
+    pub fn end(&self, id: SessionId, reason: EndReason) {
+        if let Some(session) = self.find(id) {
+            session.recorded_end.store(true, Ordering::Relaxed);
+            session.end(reason);
+        }
+    }
+
+    /// Takes in what the store says about a user: `None` is one who is gone.
+    pub fn user_changed(&self, id: UserId, user: Option<&User>) {
+        for session in self.all().into_iter().filter(|session| session.user().id == id) {
+            match user {
+                Some(user) if user.disabled_at.is_none() => {
+                    *session.user.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(user.clone());
+                }
+                Some(_) | None => session.end(EndReason::Disabled),
+            }
+        }
+    }
+
+    /// Looks at every clock: ends what is over by its times, forgets what nothing runs in any more, and
+    /// says which ends the store has to hear of.
+    pub fn sweep(&self, now: Timestamp) -> Vec<(Arc<LiveSession>, EndReason)> {
+        let mut unheard = Vec::new();
+        let mut gone = Vec::new();
+        for session in self.all() {
+            session.sweep_consoles(now, &self.limits);
+            let Err(reason) = session.alive(&self.limits, now) else { continue };
+            // An idle session with an open console goes on in the store, so that whoever ends it there
+            // ends the console too.
+            if reason == EndReason::Idle && session.has_consoles() {
+                continue;
+            }
+            if !session.recorded_end.swap(true, Ordering::Relaxed) {
+                unheard.push((session, reason));
+            } else if Arc::strong_count(&session) == 2 {
+                // Held by the map, and by the list that is walked here.
+                gone.push(session.id);
+            }
+        }
+        if !gone.is_empty() {
+            let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+            by_id.retain(|id, session| !gone.contains(id) || Arc::strong_count(session) > 1);
+        }
+        unheard
+    }
+
+    /// The activity that the store does not have yet.
+    pub fn unrecorded_activity(&self) -> Vec<(SessionId, Timestamp)> {
+        self.all()
+            .into_iter()
+            .filter_map(|session| {
+                let at = session.last_active_at.load(Ordering::Relaxed);
+                let before = session.recorded_activity.swap(at, Ordering::Relaxed);
+                (at > before).then(|| (session.id, Timestamp::from_millis(at)))
+            })
+            .collect()
+    }
+
+    fn all(&self) -> Vec<Arc<LiveSession>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl LiveSession {
+    /// Whose session it is.
+    #[must_use]
+    pub fn user(&self) -> Arc<User> {
+        self.user.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When they signed in.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// The first moment after the absolute limit.
+    #[must_use]
+    pub fn expires_at(&self, limits: &SessionLimits) -> Timestamp {
+        self.expires_at.min(self.created_at.plus(limits.lifetime))
+    }
+
+    /// Whether it is alive at `now`. An end, once seen, stays.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn alive(&self, limits: &SessionLimits, now: Timestamp) -> Result<(), EndReason> {
+        if let Some(reason) = *self.over.borrow()
+            && reason != EndReason::Idle
+        {
+            return Err(reason);
+        }
+        let times = Times {
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            last_active_at: Timestamp::from_millis(self.last_active_at.load(Ordering::Relaxed)),
+        };
+        match session::alive(&times, limits, now) {
+            Ok(()) => (*self.over.borrow()).map_or(Ok(()), Err),
+            Err(reason) => {
+                self.end(reason);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Winds the idle clock.
+    pub fn touch(&self, now: Timestamp) {
+        self.last_active_at.fetch_max(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Ends it here. A graver reason takes the place of a lighter one.
+    pub fn end(&self, reason: EndReason) {
+        self.over.send_if_modified(|over| {
+            let graver = over.is_none_or(|before| gravity(reason) > gravity(before));
+            if graver {
+                *over = Some(reason);
+            }
+            graver
+        });
+    }
+
+    fn has_consoles(&self) -> bool {
+        self.consoles.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|c| c.strong_count() > 0)
+    }
+
+    fn sweep_consoles(&self, now: Timestamp, limits: &SessionLimits) {
+        let mut consoles = self.consoles.lock().unwrap_or_else(PoisonError::into_inner);
+        consoles.retain(|console| match console.upgrade() {
+            Some(console) => {
+                let last = Timestamp::from_millis(console.last_active_at.load(Ordering::Relaxed));
+                if now >= last.plus(limits.console_idle) {
+                    console.idle.send_replace(true);
+                }
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+/// How much an end cuts; see the module's first paragraph.
+fn gravity(reason: EndReason) -> u8 {
+    match reason {
+        EndReason::Idle => 0,
+        EndReason::Expired => 1,
+        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled => 2,
+    }
+}
+
+/// What is running in a session holds a lease on it, and stops when the lease is over.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    session: Arc<LiveSession>,
+}
+
+impl Lease {
+    pub(super) fn new(session: Arc<LiveSession>) -> Self {
+        Self { session }
+    }
+
+    /// Winds the session's idle clock.
+    pub fn touch(&self, now: Timestamp) {
+        self.session.touch(now);
+    }
+
+    pub(super) fn is_admin(&self) -> bool {
+        match self.session.user().role {
+            Role::Admin => true,
+            Role::User => false,
+        }
+    }
+
+    /// Whether a transfer has to be cut; see [`Lease::transfer_over`].
+    #[must_use]
+    pub fn is_transfer_over(&self) -> bool {
+        (*self.session.over.borrow()).is_some_and(session::cuts_transfers)
+    }
+
+    /// Returns when a running transfer has to be cut, and why.
+    pub async fn transfer_over(&self) -> EndReason {
+        self.over(session::cuts_transfers).await
+    }
+
+    /// Opens a console in the session.
+    #[must_use]
+    pub fn open_console(&self, now: Timestamp) -> OpenConsole {
+        let console = Arc::new(Console {
+            last_active_at: AtomicI64::new(now.millis()),
+            idle: watch::Sender::new(false),
+        });
+        let mut consoles = self.session.consoles.lock().unwrap_or_else(PoisonError::into_inner);
+        consoles.push(Arc::downgrade(&console));
+        drop(consoles);
+        OpenConsole { lease: self.clone(), console }
+    }
+
+    async fn over(&self, counts: impl Fn(EndReason) -> bool) -> EndReason {
+        let mut over = self.session.over.subscribe();
+        match over.wait_for(|over| over.is_some_and(&counts)).await {
+            Ok(reason) => (*reason).unwrap_or(EndReason::Revoked),
+            // The sender lives in the session, which this lease holds.
+            Err(_) => EndReason::Revoked,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Console {
+    last_active_at: AtomicI64,
+    idle: watch::Sender<bool>,
+}
+
+/// A console that is open in a session; it counts as open until this is dropped.
+#[derive(Debug)]
+pub struct OpenConsole {
+    lease: Lease,
+    console: Arc<Console>,
+}
+
+/// Why a console has to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsoleOver {
+    /// Its session is over.
+    Session(EndReason),
+    /// Nobody used it for too long.
+    Idle,
+}
+
+impl OpenConsole {
+    /// Somebody is at work in it: winds its own clock and the session's.
+    pub fn touch(&self, now: Timestamp) {
+        self.console.last_active_at.fetch_max(now.millis(), Ordering::Relaxed);
+        self.lease.touch(now);
+    }
+
+    /// Returns when it has to close.
+    pub async fn over(&self) -> ConsoleOver {
+        let mut idle = self.console.idle.subscribe();
+        tokio::select! {
+            reason = self.lease.over(|reason| reason != EndReason::Idle) => ConsoleOver::Session(reason),
+            _ = idle.wait_for(|idle| *idle) => ConsoleOver::Idle,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::account::UserName;
+
+    const HOUR: i64 = 3600;
+
+    fn swept(sessions: &LiveSessions, now: Timestamp) -> Vec<(SessionId, EndReason)> {
+        sessions.sweep(now).into_iter().map(|(session, reason)| (session.id, reason)).collect()
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn sessions() -> (LiveSessions, Arc<LiveSession>) {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let limits = SessionLimits { lifetime: hours(12), idle: hours(1), console_idle: hours(4) };
+        let sessions = LiveSessions::new(limits);
+        let name: UserName = "alice".parse().unwrap();
+        let user = User { id: UserId(1), name, role: Role::User, created_at: at(0), disabled_at: None };
+        let session = Session {
+            id: SessionId([1; 32]),
+            user: UserId(1),
+            method: Method::Totp,
+            created_at: at(0),
+            expires_at: at(12 * HOUR),
+            last_active_at: at(0),
+            client: "192.0.2.1".parse().unwrap(),
+            user_agent: String::new(),
+            ended: None,
+        };
+        let live = sessions.insert(&session, user);
+        (sessions, live)
+    }
+
+    #[test]
+    fn an_idle_session_stays_over_even_if_a_console_is_used_again() {
+        let (sessions, session) = sessions();
+        let console = Lease::new(session.clone()).open_console(at(0));
+
+        assert_eq!(session.alive(sessions.limits(), at(HOUR)), Err(EndReason::Idle));
+        console.touch(at(HOUR + 1));
+
+        assert_eq!(session.alive(sessions.limits(), at(HOUR + 2)), Err(EndReason::Idle));
+    }
+
+    #[tokio::test]
+    async fn a_console_outlives_idleness_of_its_session_and_closes_by_its_own_limit() {
+        let (sessions, session) = sessions();
+        let console = Lease::new(session.clone()).open_console(at(0));
+
+        assert_eq!(swept(&sessions, at(2 * HOUR)), [], "the store is not told while the console is open");
+        console.touch(at(3 * HOUR));
+        sessions.sweep(at(4 * HOUR));
+        assert!(!*console.console.idle.borrow());
+        sessions.sweep(at(7 * HOUR));
+
+        assert_eq!(console.over().await, ConsoleOver::Idle);
+        drop(console);
+        assert_eq!(swept(&sessions, at(7 * HOUR)), [(session.id, EndReason::Idle)]);
+        assert_eq!(swept(&sessions, at(7 * HOUR)), [], "told once");
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_an_idle_session_ends_its_console_and_transfers() {
+        let (sessions, session) = sessions();
+        let lease = Lease::new(session.clone());
+        let console = lease.open_console(at(0));
+        sessions.sweep(at(2 * HOUR));
+        assert!(!lease.is_transfer_over());
+
+        sessions.end(session.id, EndReason::Revoked);
+
+        assert_eq!(console.over().await, ConsoleOver::Session(EndReason::Revoked));
+        assert_eq!(lease.transfer_over().await, EndReason::Revoked);
+    }
+
+    #[tokio::test]
+    async fn the_absolute_limit_closes_consoles_and_lets_transfers_finish() {
+        let (sessions, session) = sessions();
+        let lease = Lease::new(session.clone());
+        let console = lease.open_console(at(11 * HOUR));
+        session.touch(at(11 * HOUR + 1800));
+
+        assert_eq!(swept(&sessions, at(12 * HOUR)), [(session.id, EndReason::Expired)]);
+
+        assert_eq!(console.over().await, ConsoleOver::Session(EndReason::Expired));
+        assert!(!lease.is_transfer_over());
+        let user = User { disabled_at: Some(at(0)), ..(*session.user()).clone() };
+        sessions.user_changed(UserId(1), Some(&user));
+        assert!(lease.is_transfer_over(), "a disabled user's transfer is cut even so");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_when_nothing_runs_in_it() {
+        let (sessions, session) = sessions();
+        let id = session.id;
+        sessions.sweep(at(13 * HOUR));
+        assert!(sessions.find(id).is_some(), "something holds it");
+
+        drop(session);
+        sessions.sweep(at(13 * HOUR));
+        sessions.sweep(at(13 * HOUR));
+
+        assert!(sessions.find(id).is_none());
+    }
+
+    #[test]
+    fn activity_is_told_to_the_store_once() {
+        let (sessions, session) = sessions();
+        session.touch(at(60));
+        session.touch(at(30));
+
+        assert_eq!(sessions.unrecorded_activity(), [(session.id, at(60))]);
+        assert_eq!(sessions.unrecorded_activity(), []);
+    }
+}

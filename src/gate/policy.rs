@@ -1,0 +1,311 @@
+//! The decision (pure): facts of a request in, a verdict out.
+//!
+//! [`Facts::of`] reads what a request's head says, [`decide`] is the whole of the policy. Neither reads
+//! a clock, a socket or the store: whether the session is alive comes in as a fact.
+
+use http::{HeaderMap, Method, header, request};
+
+use super::{
+    cookie::CookieError,
+    pve_call,
+    target::{Route, Target},
+};
+use crate::account::EndReason;
+
+/// What a decision rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Whose path it is.
+    pub target: Target,
+    /// What the request's cookie stands for.
+    pub session: SessionFact,
+    /// Whether a person waits for a page.
+    pub navigation: bool,
+    /// Whether it changes something or opens a tunnel: an unsafe method (RFC 9110 §9.2.1) or an upgrade.
+    pub acts: bool,
+    /// Which site's page sent it.
+    pub initiator: Initiator,
+}
+
+/// What a request's cookie stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionFact {
+    /// A session that is alive.
+    Alive,
+    /// A session that was alive.
+    Over(EndReason),
+    /// A cookie signed by us for a session that nobody knows any more.
+    Unknown,
+    /// No usable cookie.
+    None(CookieError),
+}
+
+/// Which site's page sent a request, by the Origin field (RFC 6454 §7) and Fetch Metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initiator {
+    /// One of ours, or of Proxmox VE's behind us.
+    SameOrigin,
+    /// Another site's, or what it says contradicts itself.
+    Foreign,
+    /// The request does not say. Browsers always do when a request acts.
+    Unsaid,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it through to Proxmox VE.
+    Forward,
+    /// The gate answers it itself.
+    Portal(Route),
+    /// A person is sent to the sign-in page and comes back afterwards.
+    SignInFirst,
+    /// 401: a program or a script is told to sign in.
+    Challenge,
+    /// Refused.
+    Refuse(Refusal),
+}
+
+/// Why a request is refused whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A path that some parser may take for one of ours.
+    #[error("a path that only looks like the gate's")]
+    LookalikePath,
+    /// Another site's page sent it, and it acts.
+    #[error("a request of another site that would change something")]
+    CrossSite,
+    /// It acts, and does not say which page sent it.
+    #[error("a request that would change something and names no origin")]
+    NoOrigin,
+    /// Nothing there.
+    #[error("no such page of the gate")]
+    NoSuchPage,
+    /// Not with this method.
+    #[error("a page of the gate asked with a method it does not have")]
+    WrongMethod {
+        /// What would be right.
+        allowed: &'static [Method],
+    },
+}
+
+impl Facts {
+    /// Reads the facts of a request's head. `origin` is the one that browsers may use.
+    #[must_use]
+    pub fn of(head: &request::Parts, origin: &str, session: SessionFact) -> Self {
+        let path = head.uri.path();
+        Self {
+            target: Target::of(&head.method, path),
+            session,
+            navigation: is_navigation(&head.method, path, &head.headers),
+            acts: !is_safe(&head.method) || head.headers.contains_key(header::UPGRADE),
+            initiator: initiator(&head.headers, origin),
+        }
+    }
+}
+
+/// The policy.
+#[must_use]
+pub fn decide(facts: &Facts) -> Verdict {
+    let shield = || match facts.initiator {
+        Initiator::SameOrigin => None,
+        Initiator::Foreign => Some(Verdict::Refuse(Refusal::CrossSite)),
+        Initiator::Unsaid => Some(Verdict::Refuse(Refusal::NoOrigin)),
+    };
+    let sign_in = || if facts.navigation { Verdict::SignInFirst } else { Verdict::Challenge };
+    let signed_in = match facts.session {
+        SessionFact::Alive => true,
+        SessionFact::Over(_) | SessionFact::Unknown | SessionFact::None(_) => false,
+    };
+    match facts.target {
+        Target::Lookalike => Verdict::Refuse(Refusal::LookalikePath),
+        Target::Nothing => Verdict::Refuse(Refusal::NoSuchPage),
+        Target::WrongMethod { allowed } => Verdict::Refuse(Refusal::WrongMethod { allowed }),
+        Target::Portal(route) if !route.is_open() && !signed_in => sign_in(),
+        Target::Portal(route) if facts.acts => shield().unwrap_or(Verdict::Portal(route)),
+        Target::Portal(route) => Verdict::Portal(route),
+        Target::Upstream if !signed_in => sign_in(),
+        Target::Upstream if facts.acts => shield().unwrap_or(Verdict::Forward),
+        Target::Upstream => Verdict::Forward,
+    }
+}
+
+/// Whether a request shows that a person is at work, so that it winds the idle clock: a navigation, or
+/// a call that changes something; not the ticket's renewal, which an open tab does by itself.
+#[must_use]
+pub fn is_activity(method: &Method, path: &str, navigation: bool) -> bool {
+    navigation || (!is_safe(method) && !pve_call::is_ticket_call(path))
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A page that a person asked for: by Fetch Metadata where the browser sends it, else by what the
+/// request accepts.
+fn is_navigation(method: &Method, path: &str, fields: &HeaderMap) -> bool {
+    if !matches!(*method, Method::GET | Method::HEAD) || fields.contains_key(header::UPGRADE) {
+        return false;
+    }
+    let text = |name: &str| fields.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-mode") {
+        Some(mode) => mode == "navigate" && matches!(text("sec-fetch-dest"), None | Some("document")),
+        None => {
+            text("accept").is_some_and(|accept| accept.contains("text/html"))
+                && !fields.contains_key("x-requested-with")
+                && pve_call::segments(path).first().is_none_or(|first| first != "api2")
+        }
+    }
+}
+
+fn initiator(fields: &HeaderMap, ours: &str) -> Initiator {
+    let mut origins = fields.get_all(header::ORIGIN).into_iter();
+    let origin = match (origins.next(), origins.next()) {
+        (None, _) => None,
+        (Some(origin), None) => Some(origin.as_bytes() == ours.as_bytes()),
+        (Some(_), Some(_)) => Some(false),
+    };
+    let mut sites = fields.get_all("sec-fetch-site").into_iter();
+    let site = match (sites.next(), sites.next()) {
+        (None, _) => None,
+        (Some(site), None) => Some(site.as_bytes() == b"same-origin"),
+        (Some(_), Some(_)) => Some(false),
+    };
+    match (origin, site) {
+        (Some(false), _) | (_, Some(false)) => Initiator::Foreign,
+        (Some(true), _) | (None, Some(true)) => Initiator::SameOrigin,
+        (None, None) => Initiator::Unsaid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ORIGIN: &str = "https://pve.example.com";
+
+    fn facts(method: &str, path: &str, fields: &[(&str, &str)], session: SessionFact) -> Facts {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        Facts::of(&request.body(()).unwrap().into_parts().0, ORIGIN, session)
+    }
+
+    #[test]
+    fn the_table() {
+        use SessionFact::{Alive, Over, Unknown};
+        use Verdict::{Challenge, Forward, Portal, Refuse, SignInFirst};
+        let none = SessionFact::None(CookieError::Absent);
+        let several = SessionFact::None(CookieError::Several);
+        let forged = SessionFact::None(CookieError::Forged);
+        let expired = Over(EndReason::Expired);
+        let nav = ("sec-fetch-mode", "navigate");
+        let ours = ("origin", ORIGIN);
+        let same = ("sec-fetch-site", "same-origin");
+        let theirs = ("origin", "https://evil.example");
+        let ws = ("upgrade", "websocket");
+        let cross = Refuse(Refusal::CrossSite);
+        let unsaid = Refuse(Refusal::NoOrigin);
+        let ca = "/_gate/ca";
+        #[rustfmt::skip]
+        let table: &[(&str, &str, &str, &[(&str, &str)], SessionFact, Verdict)] = &[
+            // case                              method    path                    fields            session  verdict
+            ("page, nobody",                     "GET",    "/",                    &[nav],           none,    SignInFirst),
+            ("page, signed in",                  "GET",    "/",                    &[nav],           Alive,   Forward),
+            ("page, session over",               "GET",    "/",                    &[nav],           expired, SignInFirst),
+            ("page, session unknown",            "GET",    "/",                    &[nav],           Unknown, SignInFirst),
+            ("page, two cookies",                "GET",    "/",                    &[nav],           several, SignInFirst),
+            ("call, nobody",                     "GET",    "/api2/json/version",   &[],              none,    Challenge),
+            ("call, forged cookie",              "GET",    "/api2/json/version",   &[],              forged,  Challenge),
+            ("call, session over",               "GET",    "/api2/json/version",   &[],              expired, Challenge),
+            ("call, signed in",                  "GET",    "/api2/json/version",   &[],              Alive,   Forward),
+            ("preflight, nobody",                "OPTIONS","/api2/json/version",   &[theirs],        none,    Challenge),
+            ("act, signed in, our page",         "POST",   "/api2/json/x",         &[ours],          Alive,   Forward),
+            ("act, signed in, our page, fetch",  "POST",   "/api2/json/x",         &[ours, same],    Alive,   Forward),
+            ("act, signed in, another site",     "POST",   "/api2/json/x",         &[theirs],        Alive,   cross),
+            ("act, signed in, contradictory",    "POST",   "/api2/json/x",         &[ours, ("sec-fetch-site", "cross-site")], Alive, cross),
+            ("act, signed in, opaque origin",    "POST",   "/api2/json/x",         &[("origin", "null")], Alive, cross),
+            ("act, signed in, http origin",      "POST",   "/api2/json/x",         &[("origin", "http://pve.example.com")], Alive, cross),
+            ("act, signed in, does not say",     "POST",   "/api2/json/x",         &[],              Alive,   unsaid),
+            ("act, nobody, another site",        "POST",   "/api2/json/x",         &[theirs],        none,    Challenge),
+            ("console, signed in, our page",     "GET",    "/x/vncwebsocket",      &[ws, ours],      Alive,   Forward),
+            ("console, signed in, another site", "GET",    "/x/vncwebsocket",      &[ws, theirs],    Alive,   cross),
+            ("console, signed in, unsaid",       "GET",    "/x/vncwebsocket",      &[ws],            Alive,   unsaid),
+            ("console, nobody",                  "GET",    "/x/vncwebsocket",      &[ws, ours],      none,    Challenge),
+            ("sign-in page, nobody",             "GET",    "/_gate/sign-in",       &[nav],           none,    Portal(Route::SignIn)),
+            ("sign-in form",                     "POST",   "/_gate/sign-in",       &[ours, same],    none,    Portal(Route::SignIn)),
+            ("sign-in form, another site",       "POST",   "/_gate/sign-in",       &[theirs],        none,    cross),
+            ("sign-in form, unsaid",             "POST",   "/_gate/sign-in",       &[],              none,    unsaid),
+            ("sign out, nobody",                 "POST",   "/_gate/sign-out",      &[ours],          none,    Challenge),
+            ("sign out",                         "POST",   "/_gate/sign-out",      &[ours],          Alive,   Portal(Route::SignOut)),
+            ("home, nobody",                     "GET",    "/_gate/",              &[nav],           none,    SignInFirst),
+            ("home",                             "GET",    "/_gate/",              &[nav],           Alive,   Portal(Route::Home)),
+            ("certificate, nobody",              "GET",    ca,                     &[],              none,    Portal(Route::Ca)),
+            ("no such page, signed in",          "GET",    "/_gate/x",             &[nav],           Alive,   Refuse(Refusal::NoSuchPage)),
+            ("disguised page, signed in",        "GET",    "/%5fgate/ca",          &[nav],           Alive,   Refuse(Refusal::LookalikePath)),
+            ("wrong method",                     "PUT",    ca,                     &[ours],          Alive,   Refuse(Refusal::WrongMethod { allowed: &[Method::GET] })),
+        ];
+        for (case, method, path, fields, session, verdict) in table {
+            assert_eq!(decide(&facts(method, path, fields, *session)), *verdict, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_navigation_is_what_a_person_waits_for() {
+        #[rustfmt::skip]
+        let table: &[(&str, &str, &str, &[(&str, &str)], bool)] = &[
+            ("address bar",            "GET",  "/",               &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], true),
+            ("frame of Proxmox VE",    "GET",  "/?console=shell", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],   false),
+            ("script's fetch",         "GET",  "/",               &[("sec-fetch-mode", "cors"), ("accept", "text/html")],            false),
+            ("old browser",            "GET",  "/",               &[("accept", "text/html,*/*")],                                    true),
+            ("old browser, API",       "GET",  "/api2/html/x",    &[("accept", "text/html,*/*")],                                    false),
+            ("old browser, API, esc",  "GET",  "/%61pi2/html/x",  &[("accept", "text/html,*/*")],                                    false),
+            ("old browser, XHR",       "GET",  "/",               &[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")], false),
+            ("curl",                   "GET",  "/",               &[("accept", "*/*")],                                              false),
+            ("form",                   "POST", "/",               &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], false),
+        ];
+        for (case, method, path, fields, expected) in table {
+            let facts = facts(method, path, fields, SessionFact::Alive);
+            assert_eq!(facts.navigation, *expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn polling_does_not_wind_the_idle_clock_and_work_does() {
+        #[rustfmt::skip]
+        let table = [
+            ("navigation",      Method::GET,  "/",                          true,  true),
+            ("polling",         Method::GET,  "/api2/json/cluster/tasks",   false, false),
+            ("a change",        Method::PUT,  "/api2/json/x",               false, true),
+            ("ticket renewal",  Method::POST, "/api2/extjs/access/ticket",  false, false),
+        ];
+        for (case, method, path, navigation, expected) in table {
+            assert_eq!(is_activity(&method, path, navigation), expected, "{case}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn without_a_living_session_nothing_is_ever_forwarded(
+            method in "(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|X)", path in "/[a-z0-9_%./;-]{0,40}",
+            origin in proptest::option::of("(https://pve.example.com|null|x)"), mode in proptest::option::of("(navigate|cors)"),
+            over in 0_usize..7,
+        ) {
+            let session = [
+                SessionFact::None(CookieError::Absent), SessionFact::None(CookieError::Forged),
+                SessionFact::None(CookieError::Several), SessionFact::Unknown, SessionFact::Over(EndReason::Idle),
+                SessionFact::Over(EndReason::Expired), SessionFact::Over(EndReason::Revoked),
+            ][over];
+            let mut fields = Vec::new();
+            if let Some(origin) = &origin { fields.push(("origin", origin.as_str())); }
+            if let Some(mode) = &mode { fields.push(("sec-fetch-mode", mode.as_str())); }
+            let verdict = decide(&facts(&method, &path, &fields, session));
+            prop_assert_ne!(verdict, Verdict::Forward);
+            if let Verdict::Portal(route) = verdict { prop_assert!(route.is_open()); }
+        }
+    }
+}

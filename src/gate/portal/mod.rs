@@ -1,0 +1,417 @@
+//! The gate's own pages, under `/_gate/`.
+//!
+//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in` and `enrol`, each a
+//! thin shell around a ceremony. [`Portal`] makes the replies that need no ceremony: refusals, faults,
+//! the redirect to the sign-in page.
+
+pub mod assets;
+mod enrol;
+mod form;
+pub mod look;
+mod next;
+pub mod pages;
+mod sign_in;
+pub mod words;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request};
+use http_body::Body;
+use serde_json::json;
+
+use super::{Gate, live::LiveSession, policy, target::Route};
+use crate::{
+    accept::ClientAddr,
+    connection::{
+        body::{self, BodyError},
+        cookies,
+        head::HeadRefusal,
+        reply::Reply,
+    },
+    names, secret,
+    store::StoreError,
+    time::Timestamp,
+};
+use form::{Form, FormError};
+use look::{Look, Theme};
+use pages::{Fingerprints, Refusal, RefusalPage};
+use words::Language;
+
+/// What the pages say and look like.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Whom to ask for help: shown on refusals.
+    pub contact: String,
+    /// One language for everybody; `None` follows the visitor.
+    pub language: Option<Language>,
+    /// One theme for everybody; `None` follows the visitor.
+    pub theme: Option<Theme>,
+}
+
+/// A visit to one of the gate's pages.
+pub(super) struct Visit<'a> {
+    /// Which page.
+    pub route: Route,
+    /// From where.
+    pub client: ClientAddr,
+    /// The request's head.
+    pub head: &'a request::Parts,
+    /// The session, if the visitor has one that is alive or lately was.
+    pub session: Option<Arc<LiveSession>>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Why Proxmox VE gave no answer, as far as people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTrouble<'a> {
+    /// Nobody listens there.
+    Refused,
+    /// It did not answer in time.
+    Timeout,
+    /// It broke the handshake or the connection.
+    Broken,
+    /// Its certificate is not the pinned one.
+    Fingerprint {
+        /// The pinned one.
+        expected: &'a str,
+        /// The one it shows.
+        found: &'a str,
+    },
+    /// The request has no length, and pveproxy takes none without.
+    LengthRequired,
+    /// A body without a length that is longer than may be held.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The request's fields are more than pveproxy takes.
+    HeadTooLarge,
+    /// The body stalled.
+    RequestTimeout,
+}
+
+/// Makes the replies of the gate's own that need no ceremony.
+#[derive(Debug)]
+pub struct Portal {
+    settings: Settings,
+    authority: String,
+    origin: String,
+    ca: Option<Bytes>,
+}
+
+impl Portal {
+    pub(super) fn new(settings: Settings, gate: &super::Settings, ca: Option<Bytes>) -> Self {
+        let url = &gate.public_url;
+        Self { settings, authority: url.authority(), origin: url.origin(), ca }
+    }
+
+    /// A person is sent to the sign-in page and comes back where they were going.
+    pub(super) fn sign_in_first(&self, head: &request::Parts) -> Reply {
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        Reply::see_other(&next::sign_in_url(target))
+    }
+
+    /// Policy refused a request.
+    pub(super) fn refusal(&self, refusal: policy::Refusal, head: &request::Parts, now: Timestamp) -> Reply {
+        let (status, page, word) = match refusal {
+            policy::Refusal::LookalikePath => (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_path"),
+            policy::Refusal::CrossSite | policy::Refusal::NoOrigin => {
+                (StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site")
+            }
+            policy::Refusal::NoSuchPage => (StatusCode::NOT_FOUND, Refusal::NotFound, "not_found"),
+            policy::Refusal::WrongMethod { allowed } => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                let reply = self.refuse(status, Refusal::MethodNotAllowed, "method_not_allowed", head, now);
+                return reply.with_allow(allowed);
+            }
+        };
+        self.refuse(status, page, word, head, now)
+    }
+
+    /// The head of a request was refused before the gate looked at it. Its connection is closed.
+    #[must_use]
+    pub fn head_refused(&self, refusal: HeadRefusal, head: &request::Parts, now: Timestamp) -> Reply {
+        let page = match refusal {
+            HeadRefusal::Method => Refusal::MethodNotAllowed,
+            HeadRefusal::TargetLong => Refusal::UriTooLong,
+            HeadRefusal::FieldsLarge => Refusal::HeadTooLarge,
+            HeadRefusal::ForeignHost | HeadRefusal::ServerName => Refusal::WrongHost { url: &self.origin },
+            HeadRefusal::Version
+            | HeadRefusal::TargetForm
+            | HeadRefusal::TargetBytes
+            | HeadRefusal::NoHost
+            | HeadRefusal::Twice
+            | HeadRefusal::Length
+            | HeadRefusal::LengthAndCoding
+            | HeadRefusal::Coding
+            | HeadRefusal::Upgrade
+            | HeadRefusal::Expectation => Refusal::BadRequest,
+        };
+        let word = match refusal {
+            HeadRefusal::ForeignHost | HeadRefusal::ServerName => "wrong_host",
+            _ => "bad_request",
+        };
+        self.refuse(refusal.status(), page, word, head, now).closing()
+    }
+
+    /// Nobody can be told from anybody: the store does not answer.
+    pub(super) fn store_is_silent(&self, head: &request::Parts, now: Timestamp) -> Reply {
+        self.refuse(StatusCode::SERVICE_UNAVAILABLE, Refusal::StoreUnreadable, "store_unreadable", head, now)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
+    }
+
+    /// Proxmox VE gave no answer. `upstream` is its address, and is told only to administrators, as are
+    /// fingerprints.
+    #[must_use]
+    pub fn upstream_failed(
+        &self,
+        trouble: UpstreamTrouble<'_>,
+        upstream: Option<&str>,
+        head: &request::Parts,
+        now: Timestamp,
+    ) -> Reply {
+        let retry = head.method == Method::GET;
+        let (status, page, word) = match trouble {
+            UpstreamTrouble::Refused => {
+                (StatusCode::BAD_GATEWAY, Refusal::UpstreamRefused { upstream, retry }, "upstream_refused")
+            }
+            UpstreamTrouble::Timeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                Refusal::UpstreamTimeout { upstream, retry },
+                "upstream_timeout",
+            ),
+            UpstreamTrouble::Broken => {
+                (StatusCode::BAD_GATEWAY, Refusal::UpstreamBrokenTls { upstream, retry }, "upstream_broken")
+            }
+            UpstreamTrouble::Fingerprint { expected, found } => {
+                let admin = upstream.map(|_| Fingerprints { expected, found });
+                (StatusCode::BAD_GATEWAY, Refusal::UpstreamFingerprint { admin }, "upstream_fingerprint")
+            }
+            UpstreamTrouble::LengthRequired => {
+                (StatusCode::LENGTH_REQUIRED, Refusal::LengthRequired, "length_required")
+            }
+            UpstreamTrouble::BodyTooLarge { limit } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
+            }
+            UpstreamTrouble::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Refusal::HeadTooLarge,
+                "request_header_fields_too_large",
+            ),
+            UpstreamTrouble::RequestTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "request_timeout")
+            }
+        };
+        let reply = self.refuse(status, page, word, head, now);
+        if retry
+            && matches!(
+                trouble,
+                UpstreamTrouble::Refused | UpstreamTrouble::Timeout | UpstreamTrouble::Broken
+            )
+        {
+            reply.with(header::REFRESH, HeaderValue::from_static("5"))
+        } else {
+            reply
+        }
+    }
+
+    /// A fault of ours.
+    #[must_use]
+    pub fn internal(&self, head: &request::Parts, now: Timestamp) -> Reply {
+        self.refuse(StatusCode::INTERNAL_SERVER_ERROR, Refusal::Internal, "internal", head, now)
+    }
+
+    /// A page for people, JSON for scripts; both carry a reference that the log has too.
+    fn refuse(
+        &self,
+        status: StatusCode,
+        refusal: Refusal<'_>,
+        word: &str,
+        head: &request::Parts,
+        now: Timestamp,
+    ) -> Reply {
+        let reference = data_encoding::BASE32_NOPAD.encode(&secret::random::<5>()).to_ascii_lowercase();
+        tracing::info!(
+            reference,
+            reason = word,
+            http.request.method = %head.method,
+            url.path = head.uri.path(),
+            http.response.status_code = status.as_u16(),
+            "request refused"
+        );
+        let wants_page = head
+            .headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|accept| accept.contains("text/html"));
+        if wants_page {
+            let page = RefusalPage { refusal, reference: &reference };
+            self.page(status, head, now, |look| page.render(look))
+        } else {
+            Reply::json(status, &json!({ "error": word, "reference": reference, "data": null }))
+        }
+    }
+
+    fn page(
+        &self,
+        status: StatusCode,
+        head: &request::Parts,
+        now: Timestamp,
+        render: impl FnOnce(&Look<'_>) -> String,
+    ) -> Reply {
+        let query = Query::of(head);
+        let chosen = query.language.clone();
+        let cookie = |name| cookies::first(&head.headers, name);
+        let language = self.settings.language.unwrap_or_else(|| {
+            let accept = head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+            let chosen = chosen.as_deref().or_else(|| cookie(names::LANGUAGE_COOKIE));
+            Language::choose(chosen, cookie(names::PVE_LANGUAGE_COOKIE), accept)
+        });
+        let theme =
+            self.settings.theme.unwrap_or_else(|| Theme::from_cookie(cookie(names::PVE_THEME_COOKIE)));
+        let look = Look {
+            language,
+            theme,
+            gate_clock: now,
+            host: &self.authority,
+            contact: &self.settings.contact,
+            query: &query.rest,
+        };
+        let reply = Reply::html(status, render(&look));
+        match chosen.as_deref().and_then(Language::from_tag) {
+            Some(language) => {
+                let cookie = format!(
+                    "{}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=31536000",
+                    names::LANGUAGE_COOKIE,
+                    language.tag()
+                );
+                match HeaderValue::try_from(cookie) {
+                    Ok(cookie) => reply.with_cookie(cookie),
+                    Err(_) => reply,
+                }
+            }
+            None => reply,
+        }
+    }
+}
+
+/// The query of a page of ours: the language that a link on it asked for, and the rest.
+struct Query {
+    language: Option<String>,
+    rest: String,
+}
+
+impl Query {
+    fn of(head: &request::Parts) -> Self {
+        let mut language = None;
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(head.uri.query().unwrap_or("").as_bytes()) {
+            if name == "lang" {
+                language = Some(value.into_owned());
+            } else {
+                rest.append_pair(&name, &value);
+            }
+        }
+        Self { language, rest: rest.finish() }
+    }
+}
+
+impl Gate {
+    /// Answers a visit to one of the gate's pages.
+    pub(super) async fn answer<B>(&self, visit: Visit<'_>, body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let form = if visit.head.method == Method::POST {
+            match self.form(visit.head, body).await {
+                Ok(form) => Some(form),
+                Err(reply) => return *reply,
+            }
+        } else {
+            None
+        };
+        let answered = match (visit.route, form) {
+            (Route::Home, _) => Ok(self.home(&visit)),
+            (Route::SignIn, None) => Ok(self.sign_in_page(&visit)),
+            (Route::SignIn, Some(form)) => self.sign_in(&visit, &form).await,
+            (Route::SignOut, _) => self.sign_out(&visit).await,
+            (Route::Enrol, None) => Ok(self.enrol_page(&visit)),
+            (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
+            (Route::Asset, _) => Ok(self.asset(&visit)),
+            (Route::Ca, _) => Ok(self.ca(&visit)),
+            (Route::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),
+            (Route::WellKnown, _) => Ok(self.no_such_page(&visit)),
+        };
+        answered.unwrap_or_else(|error| self.store_failed(visit.head, visit.now, &error))
+    }
+
+    async fn form<B>(&self, head: &request::Parts, body: B) -> Result<Form, Box<Reply>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let now = self.clock.now();
+        let refuse = |status, page, word| {
+            // The rest of the body is unread: where the next request begins is unknown.
+            Box::new(self.portal.refuse(status, page, word, head, now).closing())
+        };
+        let body = body::read(body, body::MAX_FORM, body::STALL).await.map_err(|error| match error {
+            BodyError::TooLarge(limit) => {
+                let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
+            }
+            BodyError::Stalled(_) => refuse(StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "timeout"),
+            BodyError::Broken => refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_request"),
+        })?;
+        Form::parse(&head.headers, &body).map_err(|error| {
+            let word = match error {
+                FormError::MediaType => "media_type",
+                FormError::Twice => "field_twice",
+            };
+            refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, word)
+        })
+    }
+
+    fn home(&self, visit: &Visit<'_>) -> Reply {
+        // Policy lets only a living session come here.
+        let Some(session) = &visit.session else { return Reply::challenge() };
+        let limits = self.sessions.limits();
+        let user = session.user();
+        let page = pages::Account {
+            user: user.name.as_str(),
+            signed_in_at: session.created_at(),
+            ends_at: session.expires_at(limits),
+            idle: limits.idle,
+            recovery_codes: None,
+        };
+        self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
+    }
+
+    fn asset(&self, visit: &Visit<'_>) -> Reply {
+        match assets::find(visit.head.uri.path()) {
+            None => self.no_such_page(visit),
+            Some(asset) => Reply::new(StatusCode::OK, asset.content_type, asset.bytes)
+                .with(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        }
+    }
+
+    fn ca(&self, visit: &Visit<'_>) -> Reply {
+        match &self.portal.ca {
+            None => self.no_such_page(visit),
+            Some(pem) => Reply::new(StatusCode::OK, "application/x-x509-ca-cert", pem.clone()).with(
+                HeaderName::from_static("content-disposition"),
+                HeaderValue::from_static("attachment; filename=\"pvegate-ca.crt\""),
+            ),
+        }
+    }
+
+    fn no_such_page(&self, visit: &Visit<'_>) -> Reply {
+        self.portal.refusal(policy::Refusal::NoSuchPage, visit.head, visit.now)
+    }
+}
+
+/// What a handler gives: a reply, or the store's failure, which everybody sees as 503.
+type Answer = Result<Reply, StoreError>;
