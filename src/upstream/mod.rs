@@ -1,6 +1,45 @@
 //! Toward pveproxy.
+//!
+//! A [`Channel`] belongs to one client connection and has at most one upstream connection, so that
+//! bytes of two people never share one. [`Channel::forward`] takes nothing but a [`Permitted`]
+//! request. What a proxy in front of pveproxy must preserve, and why, is told where it is done: fields
+//! in `field`, lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
 
-use std::{path::PathBuf, time::Duration};
+mod body;
+mod connector;
+pub mod field;
+mod tolerant;
+mod tunnel;
+mod websocket;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use hyper::{body::Incoming, client::conn::http1, ext::ReasonPhrase, upgrade::OnUpgrade};
+use tokio::time::{Instant, timeout};
+
+pub use body::{MAX_UNMEASURED, ResponseBody};
+pub use connector::ConnectError;
+
+use body::{Done, Fate, RequestBody};
+use connector::Connector;
+use tunnel::{Activity, TunnelEnd};
+
+pub use crate::tls::Trust;
+use crate::{
+    connection::body::BodyError,
+    gate::{Grounds, Permitted},
+    time::Clock,
+    tls::{PinMismatch, TrustError},
+};
+
+/// pveproxy closes idle connections after five seconds; a request must never meet that moment.
+const REUSE: Duration = Duration::from_secs(3);
 
 /// Where pveproxy is and how it proves itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +58,268 @@ pub struct Settings {
     pub send_client_ip: http::HeaderName,
 }
 
-/// How the upstream's certificate is checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// SHA-256 of the leaf certificate in DER form, as Proxmox VE's interface shows it.
-    Fingerprint([u8; 32]),
-    /// A PEM file with the certificate authority's certificate.
-    Ca(PathBuf),
+impl Settings {
+    /// `host:port`, IPv6 in brackets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// One upstream.
+#[derive(Clone)]
+pub struct Upstream {
+    settings: Arc<Settings>,
+    connector: Connector,
+    clock: Arc<dyn Clock>,
+}
+
+/// One client connection's way to the upstream.
+pub struct Channel {
+    upstream: Upstream,
+    client: IpAddr,
+    /// Tunnels hold it: a connection counts as open while they run.
+    keep: Arc<dyn Send + Sync>,
+    idle: Arc<std::sync::Mutex<Option<Idle>>>,
+}
+
+/// A connection that waits for the next request.
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The request has more fields than pveproxy takes.
+    #[error(transparent)]
+    Fields(#[from] field::TooLarge),
+    /// A body without a length could not be measured.
+    #[error("the request body could not be measured: {0}")]
+    Body(#[from] BodyError),
+    /// The request body stalled on its way.
+    #[error("the request body was silent for {:?}", body::UPLOAD_STALL)]
+    Stalled,
+    /// No response head in time.
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    /// The connection ended before an answer, or what came is none.
+    #[error("the upstream gave no valid answer")]
+    Answer(#[source] hyper::Error),
+    /// A 101 that does not answer the request's upgrade.
+    #[error("the upstream switched protocols unasked")]
+    Upgrade,
+}
+
+impl UpstreamError {
+    /// The old and the new certificate, if that is the trouble.
+    #[must_use]
+    pub fn pin_mismatch(&self) -> Option<&PinMismatch> {
+        match self {
+            Self::Connect(ConnectError::Pin(mismatch)) => Some(mismatch),
+            _ => None,
+        }
+    }
+}
+
+impl Upstream {
+    /// Prepares the checks of its certificate; connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`]
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, TrustError> {
+        let settings = Arc::new(settings);
+        let connector = Connector::new(settings.clone(), clock.clone())?;
+        Ok(Self { settings, connector, clock })
+    }
+
+    /// `host:port`, for administrators.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.settings.address()
+    }
+
+    /// A way for one client connection. `keep` is held by every tunnel that comes of it.
+    #[must_use]
+    pub fn channel(&self, client: IpAddr, keep: Arc<dyn Send + Sync>) -> Channel {
+        Channel { upstream: self.clone(), client, keep, idle: Arc::default() }
+    }
+}
+
+impl Channel {
+    /// Sends a permitted request and gives the answer, its body streaming.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError`]
+    pub async fn forward(
+        &self,
+        permitted: Permitted<Request<Incoming>>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let (mut request, grounds) = permitted.into_parts();
+        let settings = &self.upstream.settings;
+        let upgrade = Upgrade::take(&mut request);
+        let (mut head, incoming) = request.into_parts();
+        let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+        field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip)?;
+        let lease = grounds.lease();
+        let (body, fate) =
+            body::measured(&head.method, &mut head.headers, chunked, incoming, lease, &self.upstream.clock)
+                .await?;
+        if let Some(upgrade) = &upgrade {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(header::UPGRADE, upgrade.protocol.clone());
+        }
+        let request = Request::from_parts(bare(head), body);
+        let (mut response, sender) = self.send(request, &fate).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let upgrade = upgrade.ok_or(UpstreamError::Upgrade)?;
+            return self.switch(response, upgrade, grounds);
+        }
+        field::toward_client(response.headers_mut());
+        keep_reason(&mut response);
+        let done = self.give_back(sender);
+        let limit = settings.idle_timeout;
+        Ok(response.map(|body| ResponseBody::new(body, lease.clone(), limit, done)))
+    }
+
+    /// Sends on the connection that waits, or on a new one. What a closing connection did not take
+    /// goes on a new one; what was sent is never sent again.
+    async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        fate: &Fate,
+    ) -> Result<(Response<Incoming>, http1::SendRequest<RequestBody>), UpstreamError> {
+        let mut waiting = self.take_waiting();
+        loop {
+            let (mut sender, fresh) = match waiting.take() {
+                Some(sender) => (sender, false),
+                None => (self.upstream.connector.connect().await?, true),
+            };
+            let limit = self.upstream.settings.idle_timeout;
+            match timeout(limit, sender.try_send_request(request)).await {
+                Err(_) => return Err(UpstreamError::Silent(limit)),
+                Ok(Ok(response)) => return Ok((response, sender)),
+                Ok(Err(mut error)) => match error.take_message() {
+                    Some(unsent) if !fresh => request = unsent,
+                    Some(_) | None if fate.is_stalled() => return Err(UpstreamError::Stalled),
+                    Some(_) | None => return Err(UpstreamError::Answer(error.into_error())),
+                },
+            }
+        }
+    }
+
+    fn take_waiting(&self) -> Option<http1::SendRequest<RequestBody>> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        (idle.since.elapsed() < REUSE && idle.sender.is_ready()).then_some(idle.sender)
+    }
+
+    /// When the answer has been read, its connection waits for the next request.
+    fn give_back(&self, sender: http1::SendRequest<RequestBody>) -> Done {
+        let idle = Arc::downgrade(&self.idle);
+        Done::new(move || {
+            if let Some(idle) = idle.upgrade() {
+                let waiting = Idle { sender, since: Instant::now() };
+                *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+            }
+        })
+    }
+
+    /// Answers a 101 with a 101, and joins the two connections behind it.
+    fn switch(
+        &self,
+        mut response: Response<Incoming>,
+        upgrade: Upgrade,
+        grounds: Grounds,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let answered = response.headers().get(header::UPGRADE);
+        if !answered.is_some_and(|a| a.as_bytes().eq_ignore_ascii_case(upgrade.protocol.as_bytes())) {
+            return Err(UpstreamError::Upgrade);
+        }
+        let activity = if upgrade.protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
+            Activity::WebSocket
+        } else {
+            Activity::AnyByte
+        };
+        let protocol = response.headers().get(header::UPGRADE).cloned();
+        let to_upstream = hyper::upgrade::on(&mut response);
+        field::toward_client(response.headers_mut());
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(protocol) = protocol {
+            response.headers_mut().insert(header::UPGRADE, protocol);
+        }
+        keep_reason(&mut response);
+        let (clock, keep) = (self.upstream.clock.clone(), self.keep.clone());
+        let lease = grounds.lease().clone();
+        let limit = self.upstream.settings.idle_timeout;
+        let console = lease.open_console(clock.now());
+        tokio::spawn(async move {
+            let _keep = keep;
+            match tokio::try_join!(upgrade.client, to_upstream) {
+                Ok((client, upstream)) => {
+                    match tunnel::run(client, upstream, &console, activity, &clock).await {
+                        TunnelEnd::Closed => tracing::debug!("a tunnel closed"),
+                        TunnelEnd::Broken(error) => tracing::debug!(error = %error, "a tunnel broke off"),
+                        TunnelEnd::Over(over) => tracing::info!(reason = ?over, "a tunnel was ended"),
+                    }
+                }
+                Err(error) => tracing::debug!(error = %error, "a tunnel never began"),
+            }
+        });
+        Ok(response.map(|body| ResponseBody::new(body, lease, limit, Done::new(|| {}))))
+    }
+}
+
+/// A request's upgrade, and the client's side of the connection after it.
+struct Upgrade {
+    protocol: HeaderValue,
+    client: OnUpgrade,
+}
+
+impl Upgrade {
+    fn take(request: &mut Request<Incoming>) -> Option<Self> {
+        let protocol = request.headers().get(header::UPGRADE)?.clone();
+        Some(Self { protocol, client: hyper::upgrade::on(request) })
+    }
+}
+
+/// The head without what the server side of hyper left in its extensions.
+fn bare(head: request::Parts) -> request::Parts {
+    let mut head = head;
+    head.extensions.clear();
+    head
+}
+
+/// Proxmox VE's interface shows reason phrases to people. One that hyper could not keep comes out
+/// empty; the canonical phrase is better than nothing.
+fn keep_reason<B>(response: &mut Response<B>) {
+    let printable = response
+        .extensions()
+        .get::<ReasonPhrase>()
+        .is_none_or(|reason| reason.as_bytes().iter().all(|b| matches!(b, b'\t' | b' '..=b'~')));
+    let empty = response.extensions().get::<ReasonPhrase>().is_some_and(|r| r.as_bytes().is_empty());
+    if empty || !printable {
+        response.extensions_mut().remove::<ReasonPhrase>();
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({})", self.address())
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({} to {})", self.client, self.upstream.address())
+    }
 }
