@@ -1,3 +1,5 @@
 //! The program: arguments, runtime, exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pvegate::admin::run().into()
+}

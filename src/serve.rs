@@ -1,1 +1,232 @@
-//! Not written yet.
+//! The path of a connection and of a request: who is called, in which order.
+//!
+//! Everything that is decided is decided in the stages; here they are only joined.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header, request};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    accept::{self, ClientAddr},
+    admission::{Admission, Admitted},
+    audit::{Action, Event, Outcome, Reason},
+    connection::{self, head},
+    gate::{Decision, Gate, Permitted, portal::UpstreamTrouble},
+    upstream::{Channel, ConnectError, ResponseBody, Upstream, UpstreamError},
+};
+
+/// The stages, in path order.
+pub struct Stages {
+    /// May this source talk to us?
+    pub admission: Admission,
+    /// TLS toward the user agent.
+    pub tls: TlsAcceptor,
+    /// Its deadlines.
+    pub connection: connection::Settings,
+    /// Answer here, or let through?
+    pub gate: Arc<Gate>,
+    /// Toward pveproxy.
+    pub upstream: Upstream,
+}
+
+/// Serves until `stop` says so; then accepts nothing more and gives what runs up to `grace` to finish.
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    stages: Arc<Stages>,
+    mut stop: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    // Every connection holds a sender; when the last is gone, `recv` returns.
+    let (running, mut all_done) = mpsc::channel::<()>(1);
+    for listener in listeners {
+        let (stages, stop, running) = (stages.clone(), stop.clone(), running.clone());
+        tokio::spawn(accept_from(listener, stages, stop, running));
+    }
+    drop(running);
+    let _ = stop.wait_for(|stop| *stop).await;
+    if timeout(grace, all_done.recv()).await.is_err() {
+        tracing::warn!(grace = ?grace, "what still ran was cut");
+    }
+}
+
+async fn accept_from(
+    listener: TcpListener,
+    stages: Arc<Stages>,
+    mut stop: watch::Receiver<bool>,
+    running: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept::next(&listener) => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let (stream, client) = accepted;
+        match stages.admission.admit(stream, client) {
+            Ok(admitted) => {
+                let (stages, stop, running) = (stages.clone(), stop.clone(), running.clone());
+                tokio::spawn(async move {
+                    connection(&stages, admitted, stop).await;
+                    drop(running);
+                });
+            }
+            // Dropped here, and with it closed: a stranger learns nothing.
+            Err(refusal) => stages
+                .gate
+                .audit()
+                .record(&Event::new(Action::Refuse, Outcome::Failure).from(client.ip()).because(refusal)),
+        }
+    }
+}
+
+/// One connection: TLS, then requests, each decided by itself.
+async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: watch::Receiver<bool>) {
+    let client = admitted.client();
+    let (stream, permit) = admitted.into_parts();
+    let connection = match connection::handshake(&stages.tls, stream, &stages.connection).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "no TLS");
+            return;
+        }
+    };
+    let visitor = Visitor {
+        stages: stages.clone(),
+        client,
+        server_name: connection.server_name.clone(),
+        // The permit goes along with every tunnel: a console is an open connection.
+        channel: stages.upstream.channel(client.ip(), Arc::new(permit)),
+    };
+    if let Err(error) =
+        connection.serve(&stages.connection, stop, |incoming| request(&visitor, incoming)).await
+    {
+        tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "the connection ended");
+    }
+}
+
+/// What all requests of one connection share.
+struct Visitor {
+    stages: Arc<Stages>,
+    client: ClientAddr,
+    server_name: Option<Arc<str>>,
+    channel: Channel,
+}
+
+type Answer = Response<Either<Full<Bytes>, ResponseBody>>;
+
+/// One request: checked, decided, forwarded.
+async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
+    let gate = &visitor.stages.gate;
+    let url = gate.public_url();
+    let rules = head::Rules {
+        authority: gate.authority(),
+        host: url.host(),
+        server_name: visitor.server_name.as_deref(),
+    };
+    let checked = match head::check(incoming, &rules) {
+        Ok(checked) => checked,
+        Err(refused) => {
+            gate.audit().record(
+                &Event::new(Action::Refuse, Outcome::Failure)
+                    .from(visitor.client.ip())
+                    .asked(&refused.head.method, &refused.head.uri)
+                    .because(Reason::new("bad_head", refused.refusal)),
+            );
+            let reply = gate.portal().head_refused(refused.refusal, &refused.head, gate.now());
+            return reply.into_response().map(Either::Left);
+        }
+    };
+    match gate.decide(visitor.client, checked).await {
+        Decision::Reply(reply) => reply.into_response().map(Either::Left),
+        Decision::Forward(permitted) => forward(visitor, permitted).await,
+    }
+}
+
+async fn forward(visitor: &Visitor, permitted: Permitted<Request<Incoming>>) -> Answer {
+    let gate = &visitor.stages.gate;
+    let outline = outline(permitted.request());
+    let is_admin = permitted.is_admin();
+    match visitor.channel.forward(permitted).await {
+        Ok(response) => response.map(Either::Right),
+        Err(error) => {
+            let upstream = visitor.stages.upstream.address();
+            tracing::warn!(upstream.address = upstream, error = %error, cause = ?std::error::Error::source(&error), "no answer of the upstream");
+            if let Some(reason) = fault(&error) {
+                gate.audit().record(
+                    &Event::new(Action::UpstreamFailure, Outcome::Failure)
+                        .from(visitor.client.ip())
+                        .asked(&outline.method, &outline.uri)
+                        .because(reason),
+                );
+            }
+            let (expected, found) = error.pin_mismatch().map_or_else(
+                || (String::new(), String::new()),
+                |mismatch| (mismatch.expected.to_string(), mismatch.found.to_string()),
+            );
+            let trouble = trouble(&error, &expected, &found);
+            let shown = is_admin.then_some(upstream.as_str());
+            gate.portal()
+                .upstream_failed(trouble, shown, &outline, gate.now())
+                .into_response()
+                .map(Either::Left)
+        }
+    }
+}
+
+/// What a page about a fault needs of a request that was sent on.
+fn outline(request: &Request<Incoming>) -> request::Parts {
+    let mut fields = HeaderMap::new();
+    for name in [header::ACCEPT, header::ACCEPT_LANGUAGE, header::COOKIE] {
+        if let Some(value) = request.headers().get(&name) {
+            fields.insert(name, value.clone());
+        }
+    }
+    let (mut outline, ()) = Request::new(()).into_parts();
+    outline.method = request.method().clone();
+    outline.uri = request.uri().clone();
+    outline.headers = fields;
+    outline
+}
+
+/// What people are told about a fault.
+fn trouble<'a>(error: &UpstreamError, expected: &'a str, found: &'a str) -> UpstreamTrouble<'a> {
+    use connection::body::BodyError;
+    match error {
+        UpstreamError::Connect(ConnectError::Pin(_)) => UpstreamTrouble::Fingerprint { expected, found },
+        UpstreamError::Connect(ConnectError::Tcp { .. }) => UpstreamTrouble::Refused,
+        UpstreamError::Connect(ConnectError::Slow { .. }) | UpstreamError::Silent(_) => {
+            UpstreamTrouble::Timeout
+        }
+        UpstreamError::Connect(ConnectError::Tls { .. })
+        | UpstreamError::Answer(_)
+        | UpstreamError::Upgrade => UpstreamTrouble::Broken,
+        UpstreamError::Fields(_) => UpstreamTrouble::HeadTooLarge,
+        UpstreamError::Body(BodyError::TooLarge(limit)) => {
+            UpstreamTrouble::BodyTooLarge { limit: u64::try_from(*limit).unwrap_or(u64::MAX) }
+        }
+        UpstreamError::Body(BodyError::Stalled(_) | BodyError::Broken) | UpstreamError::Stalled => {
+            UpstreamTrouble::RequestTimeout
+        }
+    }
+}
+
+/// The audit reason of a fault of the upstream; `None` where it was the client's.
+fn fault(error: &UpstreamError) -> Option<Reason> {
+    let word = match error {
+        UpstreamError::Connect(ConnectError::Pin(_)) => "upstream_fingerprint",
+        UpstreamError::Connect(ConnectError::Tcp { .. }) => "upstream_refused",
+        UpstreamError::Connect(ConnectError::Slow { .. }) | UpstreamError::Silent(_) => "upstream_timeout",
+        UpstreamError::Connect(ConnectError::Tls { .. }) => "upstream_tls",
+        UpstreamError::Answer(_) | UpstreamError::Upgrade => "upstream_answer",
+        UpstreamError::Fields(_) | UpstreamError::Body(_) | UpstreamError::Stalled => return None,
+    };
+    Some(Reason::new(word, error))
+}

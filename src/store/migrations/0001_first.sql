@@ -66,7 +66,7 @@ CREATE TABLE change (
 CREATE TRIGGER session_added AFTER INSERT ON session BEGIN
     INSERT INTO change (kind, subject) VALUES ('session', NEW.id);
 END;
-CREATE TRIGGER session_ended AFTER UPDATE OF ended_at, expires_at ON session BEGIN
+CREATE TRIGGER session_ended AFTER UPDATE OF ended_at ON session BEGIN
     INSERT INTO change (kind, subject) VALUES ('session', NEW.id);
 END;
 CREATE TRIGGER session_deleted AFTER DELETE ON session BEGIN

@@ -1,0 +1,123 @@
+//! `pvegate fingerprint`
+
+use std::{path::Path, time::Duration};
+
+use serde_json::json;
+
+use super::{Exit, Failure, output::Output, read_config, serve};
+use crate::{
+    tls::{self, Host, ObservedCertificate},
+    upstream::Trust,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server, e.g. 10.0.0.2:8006; the port is 8006 unless written. Without it, the upstream of
+    /// the configuration is asked, and compared with what is pinned.
+    #[arg(value_name = "HOST[:PORT]", value_parser = parse_server)]
+    server: Option<(Host, u16)>,
+    /// The whole chain that the server shows.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) fn run(args: &Args, config: &Path, output: &Output) -> Result<(), Failure> {
+    let (host, port, pinned) = match &args.server {
+        Some((host, port)) => (host.clone(), *port, None),
+        None => {
+            let upstream = read_config(config, output)?.upstream;
+            let host = upstream.host.parse().map_err(|error| Failure::of(Exit::BadConfiguration, &error))?;
+            let pinned = match upstream.trust {
+                Trust::Fingerprint(pin) => Some(pin),
+                Trust::Ca(_) => None,
+            };
+            (host, upstream.port, pinned)
+        }
+    };
+    let chain = serve::runtime()?
+        .block_on(tls::observe(&host, port, TIMEOUT))
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let Some(leaf) = chain.first() else {
+        return Err(Failure::new(Exit::Failed, format!("{host} port {port} showed no certificate")));
+    };
+    let shown = if args.all { chain.as_slice() } else { std::slice::from_ref(leaf) };
+    let objects: Vec<_> = shown.iter().map(object).collect();
+    let object = json!({ "host": host.to_string(), "port": port, "chain": objects, "pinned": pinned.map(|pin| pin.to_string()) });
+    output.data(&object, || shown.iter().map(text).collect::<Vec<_>>().join("\n\n"));
+    match pinned {
+        Some(pin) if pin != leaf.fingerprint => Err(Failure::new(
+            Exit::Changed,
+            format!(
+                "the upstream shows another certificate than the pinned one\n  pinned  {pin}\n  shown   {}\n\
+                 If you renewed it, put the new value into upstream.fingerprint. If not, find out who did.",
+                leaf.fingerprint
+            ),
+        )),
+        Some(_) => {
+            output.talk("this is the pinned certificate");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn object(certificate: &ObservedCertificate) -> serde_json::Value {
+    json!({
+        "fingerprint": certificate.fingerprint.to_string(),
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "not_before": certificate.not_before.to_string(),
+        "not_after": certificate.not_after.to_string(),
+        "names": certificate.names,
+        "is_ca": certificate.is_ca,
+    })
+}
+
+fn text(certificate: &ObservedCertificate) -> String {
+    format!(
+        "{}\n  subject   {}\n  issuer    {}\n  names     {}\n  valid     {} to {}",
+        certificate.fingerprint,
+        certificate.subject,
+        certificate.issuer,
+        certificate.names.join(", "),
+        certificate.not_before,
+        certificate.not_after,
+    )
+}
+
+/// `10.0.0.2`, `pve.lan:8006`, `[fd00::2]:8006`, `fd00::2`
+fn parse_server(text: &str) -> Result<(Host, u16), String> {
+    let text = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
+    let (host, port) = match text.rsplit_once(':') {
+        // More colons and no bracket: an IPv6 address alone.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().map_err(|_| format!("`{port}` is not a port"))?)
+        }
+        Some(_) | None => (text, 8006),
+    };
+    host.parse().map(|host| (host, port)).map_err(|error: tls::NotAHost| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_8006_unless_written() {
+        let table = [
+            ("10.0.0.2", Some(("10.0.0.2", 8006))),
+            ("pve.lan:443", Some(("pve.lan", 443))),
+            ("https://pve.lan:8006/", Some(("pve.lan", 8006))),
+            ("[fd00::2]:1", Some(("fd00::2", 1))),
+            ("fd00::2", Some(("fd00::2", 8006))),
+            ("pve.lan:http", None),
+            ("not a host", None),
+        ];
+        for (text, expected) in table {
+            let found = parse_server(text).ok().map(|(host, port)| (host.to_string(), port));
+            assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)), "{text}");
+        }
+    }
+}

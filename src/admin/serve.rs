@@ -1,0 +1,296 @@
+//! `pvegate serve`, and the composition of the whole from a configuration.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Exit, Failure, output::Output, read_config};
+use crate::{
+    accept::{self, BindError},
+    admission::Admission,
+    audit::{self, Action, Event, Outcome},
+    config::Config,
+    gate::{self, Gate},
+    secret::{MasterKey, MasterKeyError},
+    serve::{self, Stages},
+    store::{SqliteStore, StoreError, StoreThread},
+    telemetry,
+    time::{Clock, SystemClock},
+    tls::{
+        self, Certificates, FilesError, Host, IssueError, LocalCa, NotAHost, OpenCaError, Origin, TrustError,
+    },
+    upstream::Upstream,
+};
+
+/// How often the leaf of the local CA is looked at.
+const RENEWAL: Duration = Duration::from_secs(3600);
+
+/// How long running requests get when the gate stops.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Blocking work is name look-ups; a handful of threads is plenty.
+const BLOCKING_THREADS: usize = 8;
+
+/// More workers than this have nothing to do at a door for ten people.
+const MOST_WORKERS: usize = 8;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
+    let config = read_config(path, output)?;
+    telemetry::start(&config.telemetry);
+    runtime()?.block_on(async {
+        let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
+        let server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
+        tracing::info!(url = config.gate.public_url.origin(), upstream = config.upstream.address(), "ready");
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            asked_to_stop().await;
+            tracing::info!("stopping");
+            stop.send_replace(true);
+        });
+        server.run(stopped, GRACE).await;
+        Ok(())
+    })
+}
+
+/// The runtime that everything runs on.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MOST_WORKERS))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(Exit::Failed, &error))
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub(super) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without signals, the process ends by being killed.
+        (Err(_), _) | (_, Err(_)) => std::future::pending().await,
+    }
+}
+
+/// A gate, composed and ready to serve.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    stages: Arc<Stages>,
+    follower: StoreThread,
+    renewal: Option<Renewal>,
+    ca: Option<PathBuf>,
+}
+
+struct Renewal {
+    ca: Arc<LocalCa>,
+    certificates: Arc<Certificates>,
+    lifetime: tls::Lifetime,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why the gate does not start. Nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no master key.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The audit file can't be written.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
+    /// There is nothing to check the upstream by.
+    #[error("upstream: {0}")]
+    Trust(#[from] TrustError),
+    /// The public URL's host can have no certificate.
+    #[error("server.public_url: {0}")]
+    Host(#[from] NotAHost),
+    /// The local CA can't be opened.
+    #[error("tls.source = \"local-ca\": {0}")]
+    LocalCa(#[from] OpenCaError),
+    /// The local CA can't issue.
+    #[error("tls.source = \"local-ca\": {0}")]
+    Issue(#[from] IssueError),
+    /// The certificate files can't be used.
+    #[error("tls.source = \"files\": {0}")]
+    Files(#[from] FilesError),
+    /// The TLS library takes no such certificate.
+    #[error("the certificate is not usable")]
+    Tls(#[from] rustls::Error),
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match error {
+            StartError::Trust(_)
+            | StartError::Host(_)
+            | StartError::LocalCa(_)
+            | StartError::Files(_)
+            | StartError::Tls(_) => Exit::BadConfiguration,
+            StartError::Bind(_)
+            | StartError::Store(_)
+            | StartError::MasterKey(_)
+            | StartError::Audit(_)
+            | StartError::Issue(_) => Exit::Failed,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl Server {
+    /// Joins the stages as a configuration says. The listeners are bound already: their port may be
+    /// the system's choice.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]
+    pub async fn compose(
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let store = SqliteStore::open(&config.store.path)?;
+        let follower = StoreThread::start(SqliteStore::open(&config.store.path)?)?;
+        // Marks where it begins to follow, before the sessions are read.
+        follower.call(|store| store.changes()).await?;
+        let master = MasterKey::read_or_create(&config.master_key_file)?;
+        let audit = audit::Log::open(&config.audit, clock.clone())?;
+        let certificate = certificate(config, &clock)?;
+        let upstream = Upstream::new(config.upstream.clone(), clock.clone())?;
+        let gate = Gate::open(gate::Parts {
+            settings: config.gate.clone(),
+            clock: clock.clone(),
+            store: StoreThread::start(store)?,
+            audit,
+            master,
+            ca: certificate.ca_pem,
+            pages: config.pages.clone(),
+        })
+        .await?;
+        let stages = Stages {
+            admission: Admission::new(config.admission.clone()),
+            tls: TlsAcceptor::from(tls::server_config(certificate.certificates)?),
+            connection: config.connection.clone(),
+            gate: Arc::new(gate),
+            upstream,
+        };
+        Ok(Self {
+            listeners,
+            stages: Arc::new(stages),
+            follower,
+            renewal: certificate.renewal,
+            ca: certificate.ca_file,
+        })
+    }
+
+    /// The file with the local CA's certificate, while it is in use.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// The stages, for whoever looks on.
+    #[must_use]
+    pub fn stages(&self) -> &Arc<Stages> {
+        &self.stages
+    }
+
+    /// Serves until `stop` says so.
+    pub async fn run(self, stop: watch::Receiver<bool>, grace: Duration) {
+        let gate = self.stages.gate.clone();
+        // Ends with this function, whichever way that ends.
+        let mut beside = JoinSet::new();
+        let following = gate.clone();
+        let follower = self.follower;
+        beside.spawn(async move { following.follow(follower).await });
+        if let Some(Renewal { ca, certificates, lifetime, clock }) = self.renewal {
+            beside.spawn(tls::renew(ca, certificates, lifetime, clock, RENEWAL));
+        }
+        gate.audit().record(&Event::new(Action::Start, Outcome::Success));
+        serve::run(self.listeners, self.stages, stop, grace).await;
+        gate.write_activity().await;
+        gate.audit().record(&Event::new(Action::Stop, Outcome::Success));
+        gate.audit().flush();
+    }
+}
+
+/// Our own certificate, and what goes with it.
+struct Certificate {
+    certificates: Arc<Certificates>,
+    renewal: Option<Renewal>,
+    ca_pem: Option<Bytes>,
+    ca_file: Option<PathBuf>,
+}
+
+fn certificate(config: &Config, clock: &Arc<dyn Clock>) -> Result<Certificate, StartError> {
+    let host: Host = config.gate.public_url.host().parse()?;
+    let now = clock.now();
+    match &config.tls {
+        tls::Source::Files { cert, key } => {
+            let loaded = tls::load(cert, key, &host, now)?;
+            for warning in &loaded.warnings {
+                tracing::warn!(file = %cert.display(), "{warning}");
+            }
+            let certificates = Arc::new(Certificates::new(loaded.identity)?);
+            Ok(Certificate { certificates, renewal: None, ca_pem: None, ca_file: None })
+        }
+        tls::Source::LocalCa { dir } => {
+            let (ca, origin) = LocalCa::open_or_make(dir, &host, now)?;
+            match origin {
+                Origin::Made => tracing::info!(dir = %dir.display(), "made a local certificate authority"),
+                Origin::Found => {}
+            }
+            let issued = ca.issue(now)?;
+            let certificates = Arc::new(Certificates::new(issued.identity)?);
+            let ca_pem = Some(pem(ca.certificate()));
+            let renewal = Some(Renewal {
+                ca: Arc::new(ca),
+                certificates: certificates.clone(),
+                lifetime: issued.lifetime,
+                clock: clock.clone(),
+            });
+            Ok(Certificate { certificates, renewal, ca_pem, ca_file: Some(dir.join("ca.pem")) })
+        }
+    }
+}
+
+/// A certificate as people install it (RFC 7468).
+fn pem(certificate: &CertificateDer<'_>) -> Bytes {
+    let base64 = data_encoding::BASE64.encode(certificate);
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (i, character) in base64.chars().enumerate() {
+        if i > 0 && i % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str("\n-----END CERTIFICATE-----\n");
+    text.into()
+}
+
+/// Makes a directory that only its owner may look into.
+pub(super) fn private_directory(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
