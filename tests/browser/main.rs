@@ -1,3 +1,8 @@
-//! Tests with a real Chromium.
+//! Tests with a real Chromium: what a person sees, clicks and is refused.
+//!
+//! `bash tests/run` installs what they need. Each file beside [`harness`] is a subject; a test's name
+//! is its promise.
 
-fn main() {}
+mod harness;
+
+mod harness_itself;

@@ -1,3 +1,4 @@
 //! End-to-end tests: each file is a promise.
 
-fn main() {}
+mod configuration;
+mod stand_in;
