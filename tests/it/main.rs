@@ -1,4 +1,7 @@
 //! End-to-end tests: each file is a promise.
 
+mod harness;
+
 mod configuration;
+mod signed_in_page;
 mod stand_in;

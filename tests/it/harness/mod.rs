@@ -1,0 +1,278 @@
+//! A whole gate in this process, in front of the stand-in for pveproxy, with a clock that tests move.
+//!
+//! [`Pve`] is the far side: what did it see? [`TestGate`] is the gate; [`Client`] speaks HTTP to it as a
+//! program would, [`Person`] has a phone and enrols, signs in and out. Also used by `tests/browser`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "no single test binary uses all of it")]
+
+mod client;
+mod person;
+mod scratch;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use client::{Client, Console, Reply};
+pub use person::Person;
+pub use scratch::Scratch;
+
+use pvegate::{
+    account::{InvitationPurpose, Role, User},
+    admin::serve::{Server, StartError},
+    config::{self, Config},
+    demo::{Settings, StandIn},
+    gate::ceremony::invite::{LIFETIME, Token},
+    serve::Stages,
+    store::{Added, SqliteStore, Store},
+    time::{Clock, ManualClock, Timestamp},
+    tls::{Fingerprint, Host, Identity, LocalCa},
+};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// When tests begin: a moment in the middle of a TOTP time step, and in the past, so that no
+/// certificate or record made at the machine's own time passes by accident.
+pub const START: Timestamp = Timestamp::from_secs(1_790_000_010);
+
+/// The name that clients use for the gate. `.test` is reserved (RFC 6761 §6.2).
+pub const HOST: &str = "gate.test";
+
+/// The far side: the stand-in for pveproxy, and its certificate.
+pub struct Pve {
+    stand_in: StandIn,
+    pub pin: Fingerprint,
+    pub ca_pem: PathBuf,
+    _scratch: Scratch,
+}
+
+impl std::ops::Deref for Pve {
+    type Target = StandIn;
+
+    fn deref(&self) -> &StandIn {
+        &self.stand_in
+    }
+}
+
+impl Pve {
+    /// Starts one whose refusals come at once.
+    pub async fn start() -> Self {
+        Self::with(Settings::quick()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let scratch = Scratch::new();
+        let (identity, pin) = identity(&scratch.path().join("ca"), "127.0.0.1");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ca_pem = scratch.path().join("ca/ca.pem");
+        let stand_in = StandIn::start(listener, &identity, settings).unwrap();
+        Self { stand_in, pin, ca_pem, _scratch: scratch }
+    }
+}
+
+/// A leaf of a fresh authority in `dir`, and its fingerprint.
+pub fn identity(dir: &Path, host: &str) -> (Identity, Fingerprint) {
+    let host: Host = host.parse().unwrap();
+    let (ca, _) = LocalCa::open_or_make(dir, &host, START).unwrap();
+    let issued = ca.issue(START).unwrap();
+    let pin = Fingerprint::of(issued.identity.chain.first().unwrap());
+    (issued.identity, pin)
+}
+
+/// A gate that runs in this process.
+pub struct TestGate {
+    pub address: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    pub config: Config,
+    pub stages: Arc<Stages>,
+    /// PEM of the authority that browsers have to trust.
+    pub ca_pem: String,
+    scratch: Arc<Scratch>,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+/// How a gate is made.
+pub struct Recipe {
+    upstream: String,
+    trust: String,
+    clock: Arc<ManualClock>,
+    more: Vec<(String, String)>,
+    scratch: Arc<Scratch>,
+}
+
+impl Recipe {
+    /// With a key of the configuration set, as the environment would: `("session.idle", "10m")`.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        let name = format!("PVEGATE_{}", key.to_uppercase().replace('.', "__"));
+        self.more.push((name, value.to_owned()));
+        self
+    }
+
+    /// With a wrong pin, an authority's file, … in place of the right pin.
+    pub fn trusting(mut self, line: &str) -> Self {
+        self.trust = line.to_owned();
+        self
+    }
+
+    pub async fn start(self) -> TestGate {
+        self.try_start().await.unwrap()
+    }
+
+    pub async fn try_start(self) -> Result<TestGate, StartError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = self.config(address);
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let server = Server::compose(&config, vec![listener], clock).await?;
+        let ca_pem = server.ca().map(|ca| std::fs::read_to_string(ca).unwrap()).unwrap_or_default();
+        let stages = server.stages().clone();
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(server.run(stopped, Duration::from_secs(1)));
+        Ok(TestGate {
+            address,
+            clock: self.clock,
+            config,
+            stages,
+            ca_pem,
+            scratch: self.scratch,
+            stop,
+            running,
+        })
+    }
+
+    fn config(&self, address: SocketAddr) -> Config {
+        let dir = self.scratch.path().display();
+        let text = format!(
+            "[server]
+listen = [\"{address}\"]
+public_url = \"https://{HOST}:{port}\"
+[upstream]
+url = \"{upstream}\"
+{trust}
+[storage]
+path = \"{dir}/pvegate.db\"
+master_key_file = \"{dir}/master.key\"
+[audit]
+file = \"{dir}/audit.jsonl\"
+journal = false
+",
+            port = address.port(),
+            upstream = self.upstream,
+            trust = self.trust,
+        );
+        let (config, _) = config::parse(&text, "test", self.more.clone()).unwrap_or_else(|e| panic!("{e}"));
+        std::fs::write(self.scratch.path().join("pvegate.toml"), text).unwrap();
+        config
+    }
+}
+
+impl TestGate {
+    /// A gate in front of `pve`, with everything at its default.
+    pub async fn in_front_of(pve: &Pve) -> Self {
+        Self::recipe(pve).start().await
+    }
+
+    pub fn recipe(pve: &Pve) -> Recipe {
+        Recipe {
+            upstream: format!("https://{}", pve.addr()),
+            trust: format!("fingerprint = \"{}\"", pve.pin),
+            clock: Arc::new(ManualClock::at(START)),
+            more: Vec::new(),
+            scratch: Arc::new(Scratch::new()),
+        }
+    }
+
+    /// Another gate on the same store, keys and clock, as after a restart or beside the first. Its
+    /// address is its own.
+    pub fn another(&self, pve: &Pve) -> Recipe {
+        Recipe { clock: self.clock.clone(), scratch: self.scratch.clone(), ..Self::recipe(pve) }
+    }
+
+    /// `https://gate.test:PORT`
+    pub fn url(&self) -> String {
+        self.config.gate.public_url.origin()
+    }
+
+    /// `gate.test:PORT`
+    pub fn authority(&self) -> String {
+        self.config.gate.public_url.authority()
+    }
+
+    /// The directory of its store, keys and logs; `pvegate.toml` there is its configuration.
+    pub fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The store, opened as the command line opens it.
+    pub fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.config.store.path).unwrap()
+    }
+
+    /// A client without cookies.
+    pub fn client(&self) -> Client {
+        Client::new(self)
+    }
+
+    /// Adds somebody and invites them.
+    pub fn invite(&self, name: &str) -> Token {
+        self.invite_as(name, Role::Admin)
+    }
+
+    pub fn invite_as(&self, name: &str, role: Role) -> Token {
+        let mut store = self.store();
+        let name = name.parse().unwrap();
+        let user = match store.add_user(&name, role, self.clock.now()).unwrap() {
+            Added::New(user) => user,
+            Added::Exists => store.user_by_name(&name).unwrap().unwrap(),
+        };
+        self.invite_user(&user)
+    }
+
+    fn invite_user(&self, user: &User) -> Token {
+        let token = Token::random();
+        let invitation = token.invitation(user.id, InvitationPurpose::Enrol, self.clock.now(), LIFETIME);
+        self.store().invite(&invitation).unwrap();
+        token
+    }
+
+    /// Somebody who has enrolled and is signed in.
+    pub async fn person(&self, name: &str) -> Person {
+        Person::enrol(self, name).await
+    }
+
+    /// Everything that was written to the audit file so far.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        self.stages.gate.audit().flush();
+        let text = std::fs::read_to_string(self.dir().join("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Stops it as SIGTERM would, and waits until it has.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.running.await.unwrap();
+    }
+}
+
+/// Waits until `condition` holds, looking again whenever something may have happened.
+///
+/// # Panics
+///
+/// After ten seconds, with `what`.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let looked = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(10), looked).await.is_err() {
+        panic!("waited in vain: {what}");
+    }
+}

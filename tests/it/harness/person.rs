@@ -1,0 +1,119 @@
+//! Somebody with a phone.
+
+use std::time::Duration;
+
+use pvegate::{
+    gate::ceremony::{
+        invite::Token,
+        totp::{Secret, step_at},
+    },
+    names,
+    time::Clock,
+};
+
+use super::{Client, Console, Reply, TestGate};
+
+/// Somebody who has an authenticator app, and a browser with cookies.
+pub struct Person {
+    pub name: String,
+    pub client: Client,
+    pub phone: Secret,
+}
+
+impl Person {
+    /// Invites somebody, who enrols and is signed in then.
+    pub async fn enrol(gate: &TestGate, name: &str) -> Self {
+        let token = gate.invite(name);
+        let (person, reply) = Self::take_up(gate, name, &token).await;
+        assert_eq!(reply.status, 303, "{}", reply.text());
+        assert!(person.session_cookie().is_some());
+        person
+    }
+
+    /// Takes up an invitation, whatever comes of it.
+    pub async fn take_up(gate: &TestGate, name: &str, token: &Token) -> (Self, Reply) {
+        let mut client = gate.client();
+        let link = token.link(&gate.config.gate.public_url);
+        let code = link.split_once('#').unwrap().1.to_owned();
+        let page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
+        let Some((phone, state)) = scan(&page.text()) else {
+            let phone = Secret::random();
+            return (Self { name: name.to_owned(), client, phone }, page);
+        };
+        let mut person = Self { name: name.to_owned(), client, phone };
+        let code = person.code(gate);
+        let fields = [("state", state.as_str()), ("name", "Phone"), ("code", &code)];
+        let reply = person.client.post_form("/_gate/enrol", &fields).await;
+        (person, reply)
+    }
+
+    /// What the phone shows.
+    pub fn code(&self, gate: &TestGate) -> String {
+        self.phone.code(step_at(gate.clock.now()))
+    }
+
+    /// Moves the clock by a step, so that the phone shows a fresh code.
+    pub fn wait_for_next_code(&self, gate: &TestGate) -> String {
+        gate.clock.advance(Duration::from_secs(30));
+        self.code(gate)
+    }
+
+    /// Signs in with a fresh code, in the browser that this person has.
+    pub async fn sign_in(&mut self, gate: &TestGate) -> Reply {
+        let code = self.wait_for_next_code(gate);
+        self.sign_in_with(&code).await
+    }
+
+    pub async fn sign_in_with(&mut self, code: &str) -> Reply {
+        let name = self.name.clone();
+        self.client.post_form("/_gate/sign-in", &[("user", &name), ("code", code)]).await
+    }
+
+    pub async fn sign_out(&mut self) -> Reply {
+        self.client.post_form("/_gate/sign-out", &[]).await
+    }
+
+    pub fn session_cookie(&self) -> Option<&str> {
+        self.client.cookie(names::SESSION_COOKIE)
+    }
+
+    /// Signs in to the stand-in as Proxmox VE's own interface does.
+    pub async fn sign_in_to_pve(&mut self) {
+        let fields = [("username", "root@pam"), ("password", "proxmox"), ("realm", "pam")];
+        let reply = self.client.post_form("/api2/json/access/ticket", &fields).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let data = &reply.json()["data"];
+        let ticket = data["ticket"].as_str().unwrap();
+        let ticket = percent_encoding::utf8_percent_encode(ticket, percent_encoding::NON_ALPHANUMERIC);
+        self.client.set_cookie("PVEAuthCookie", &ticket.to_string());
+        let csrf = data["CSRFPreventionToken"].as_str().unwrap().to_owned();
+        self.client = self.client.clone().with("csrfpreventiontoken", &csrf);
+    }
+
+    /// Opens a console of the stand-in; signs in to it first where needed.
+    pub async fn console(&mut self) -> Console {
+        if self.client.cookie("PVEAuthCookie").is_none() {
+            self.sign_in_to_pve().await;
+        }
+        let reply = self.client.post_form("/api2/json/nodes/demo/termproxy", &[]).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let data = &reply.json()["data"];
+        let port = data["port"].as_u64().map_or_else(|| data["port"].as_str().unwrap().to_owned(), |p| p.to_string());
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("port", &port)
+            .append_pair("vncticket", data["ticket"].as_str().unwrap())
+            .finish();
+        match self.client.console(&format!("/api2/json/nodes/demo/vncwebsocket?{query}")).await {
+            Ok(console) => console,
+            Err(reply) => panic!("no console: {} {}", reply.status, reply.text()),
+        }
+    }
+}
+
+/// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
+fn scan(page: &str) -> Option<(Secret, String)> {
+    let secret = page.split_once("secret=")?.1.split(['&', '"']).next()?;
+    let state = page.split_once("name=\"state\" value=\"")?.1.split('"').next()?;
+    let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
+    Some((Secret::from_bytes(&bytes)?, state.to_owned()))
+}
