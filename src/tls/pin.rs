@@ -42,8 +42,8 @@ pub struct PinMismatch {
     pub found: Fingerprint,
 }
 
-/// The upstream's certificate is an authority itself (as `openssl req -x509` makes them), which the
-/// check by an authority never accepts for a server.
+/// The upstream shows the very certificate of the CA file (as `openssl req -x509` makes them), which
+/// the check by an authority never accepts for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the upstream's certificate is itself a certificate authority, which a CA file cannot vouch for as a server; \
@@ -145,7 +145,7 @@ pub struct UpstreamVerifier {
 #[derive(Debug)]
 enum Rule {
     Pinned(Fingerprint),
-    IssuedBy(Arc<WebPkiServerVerifier>),
+    IssuedBy { verifier: Arc<WebPkiServerVerifier>, authorities: Vec<Fingerprint> },
 }
 
 impl UpstreamVerifier {
@@ -159,7 +159,9 @@ impl UpstreamVerifier {
             Trust::Fingerprint(pin) => Rule::Pinned(*pin),
             Trust::Ca(path) => {
                 let mut roots = RootCertStore::empty();
+                let mut authorities = Vec::new();
                 for (i, certificate) in pem::certificates(path)?.into_iter().enumerate() {
+                    authorities.push(Fingerprint::of(&certificate));
                     roots.add(certificate).map_err(|source| TrustError::NotAnAuthority {
                         path: path.clone(),
                         position: i + 1,
@@ -167,7 +169,7 @@ impl UpstreamVerifier {
                     })?;
                 }
                 let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-                Rule::IssuedBy(verifier.build()?)
+                Rule::IssuedBy { verifier: verifier.build()?, authorities }
             }
         };
         Ok(Self { rule, algorithms: provider().signature_verification_algorithms })
@@ -187,10 +189,12 @@ impl ServerCertVerifier for UpstreamVerifier {
         match &self.rule {
             Rule::Pinned(expected) if expected.matches(&found) => Ok(ServerCertVerified::assertion()),
             Rule::Pinned(expected) => Err(refused(PinMismatch { expected: *expected, found })),
-            Rule::IssuedBy(verifier) => verifier
+            Rule::IssuedBy { verifier, authorities } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map_err(|error| match x509::parse(end_entity) {
-                    Ok(leaf) if leaf.is_ca() => refused(CaAsServer { found }),
+                    // Only for a certificate from the file: to pin just any authority that somebody
+                    // shows would be bad advice.
+                    Ok(leaf) if leaf.is_ca() && authorities.contains(&found) => refused(CaAsServer { found }),
                     Ok(_) | Err(_) => error,
                 }),
         }

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod certificates;
 mod configuration;
 mod signed_in_page;
 mod stand_in;
