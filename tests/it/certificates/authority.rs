@@ -7,14 +7,12 @@ use std::{
     path::Path,
 };
 
-use pvegate::tls::{
-    Fingerprint, Host, Identity, IssueError, LocalCa, OpenCaError, Origin, PemFileError, describe,
-};
+use pvegate::tls::{Host, Identity, IssueError, LocalCa, OpenCaError, Origin, PemFileError, describe};
 use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384};
 use rustls::Error;
 use rustls_pki_types::PrivateKeyDer;
 
-use super::{DAY, Dir, NOW, certificate, clock_at, gate, handshake, host, made, stolen, trusting};
+use super::{DAY, Dir, NOW, certificate, clock_at, cut, gate, handshake, host, leaf, made, stolen, trusting};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -231,10 +229,6 @@ fn whatever_is_wrong_with_the_files_has_a_name_and_no_file_is_replaced() {
     use PemFileError::{Damaged, Exposed, TooLong, Unreadable, WrongContent};
     fn write(path: &Path, text: impl AsRef<[u8]>) {
         fs::write(path, text).unwrap();
-    }
-    fn cut(path: &Path) {
-        let text = fs::read(path).unwrap();
-        fs::write(path, &text[..text.len() / 2]).unwrap();
     }
     fn copy_from_another(dir: &Path, name: &str, to: &str) {
         let another = dir.join("another");
@@ -460,7 +454,7 @@ fn a_leaf_is_refused_before_and_after_its_life() {
     let dir = Dir::new();
     let ca = made(&dir.join("ca"), "pve.example.com");
     let issued = ca.issue(NOW).unwrap();
-    let leaf = Fingerprint::of(&issued.identity.chain[0]);
+    let fingerprint = leaf(&issued.identity);
     let server = gate(issued.identity);
     let at = |now| {
         let trust = pvegate::tls::Trust::Ca(dir.join("ca/ca.pem"));
@@ -469,7 +463,7 @@ fn a_leaf_is_refused_before_and_after_its_life() {
     };
     let second = std::time::Duration::from_secs(1);
 
-    assert_eq!(at(NOW).server_leaf(), leaf);
+    assert_eq!(at(NOW).server_leaf(), fingerprint);
     assert!(at(issued.lifetime.not_after).succeeded());
     assert!(!at(issued.lifetime.not_after.plus(second)).succeeded());
     assert!(!at(issued.lifetime.not_before.minus(second)).succeeded());

@@ -12,7 +12,7 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-use super::{DAY, Dir, Handshake, NOW, gate, handshake, made, pinning, self_signed};
+use super::{DAY, Dir, Handshake, NOW, gate, handshake, leaf, made, pinning, self_signed};
 
 /// A client that offers these protocols.
 fn offering(protocols: &[&str], pin: Fingerprint) -> Arc<ClientConfig> {
@@ -24,13 +24,13 @@ fn offering(protocols: &[&str], pin: Fingerprint) -> Arc<ClientConfig> {
 /// A client and a server of ours that know each other.
 fn pair() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let identity = self_signed("pve.example.com");
-    (pinning(Fingerprint::of(&identity.chain[0])), gate(identity))
+    (pinning(leaf(&identity)), gate(identity))
 }
 
 #[test]
 fn http_1_1_is_chosen_and_a_client_without_it_is_refused() {
     let identity = self_signed("pve.example.com");
-    let pin = Fingerprint::of(&identity.chain[0]);
+    let pin = leaf(&identity);
     let server = gate(identity);
     let with = |protocols: &[&str]| handshake(&offering(protocols, pin), &server, "pve.example.com");
 
@@ -75,7 +75,7 @@ fn one_ticket_is_sent_and_resumes_the_session_without_early_data() {
 #[test]
 fn a_tls_1_2_session_is_resumed_by_ticket_too() {
     let identity = self_signed("pve.example.com");
-    let pin = Fingerprint::of(&identity.chain[0]);
+    let pin = leaf(&identity);
     let verifier = pvegate::tls::UpstreamVerifier::new(&pvegate::tls::Trust::Fingerprint(pin)).unwrap();
     let client = ClientConfig::builder_with_provider(super::provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
@@ -157,7 +157,7 @@ fn client_hello(version: [u8; 2], suite: u16) -> Vec<u8> {
 #[test]
 fn a_replaced_certificate_is_shown_at_the_next_handshake() {
     let (old, new) = (self_signed("pve.example.com"), self_signed("pve.example.com"));
-    let (old_pin, new_pin) = (Fingerprint::of(&old.chain[0]), Fingerprint::of(&new.chain[0]));
+    let (old_pin, new_pin) = (leaf(&old), leaf(&new));
     let certificates = Arc::new(Certificates::new(old).unwrap());
     let server = server_config(Arc::clone(&certificates)).unwrap();
     let shown = |pin| -> Handshake { handshake(&pinning(pin), &server, "pve.example.com") };
@@ -173,7 +173,7 @@ fn a_replaced_certificate_is_shown_at_the_next_handshake() {
 #[test]
 fn a_replacement_whose_key_does_not_fit_changes_nothing() {
     let (current, other) = (self_signed("pve.example.com"), self_signed("pve.example.com"));
-    let pin = Fingerprint::of(&current.chain[0]);
+    let pin = leaf(&current);
     let unfit = Identity { chain: other.chain, key: current.key.clone_key() };
     let certificates = Certificates::new(current).unwrap();
 

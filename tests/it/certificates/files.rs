@@ -8,13 +8,11 @@ use std::{
 
 use pvegate::{
     time::Timestamp,
-    tls::{
-        FilesError, FilesWarning, Fingerprint, Loaded, PemFileError, Trust, TrustError, load, upstream_config,
-    },
+    tls::{FilesError, FilesWarning, Loaded, PemFileError, Trust, TrustError, load, upstream_config},
 };
 use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
 
-use super::{DAY, Dir, NOW, certificate, clock_at, gate, handshake, host, pinning};
+use super::{DAY, Dir, NOW, certificate, clock_at, cut, gate, handshake, host, leaf, pinning};
 
 const NAME: &str = "pve.example.com";
 
@@ -52,11 +50,6 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
     fs::write(path, text).unwrap();
 }
 
-fn cut(path: &Path) {
-    let text = fs::read(path).unwrap();
-    fs::write(path, &text[..text.len() / 2]).unwrap();
-}
-
 #[test]
 fn a_chain_and_its_key_are_served_as_they_stand() {
     let files = Files::new();
@@ -66,7 +59,7 @@ fn a_chain_and_its_key_are_served_as_they_stand() {
     assert_eq!(loaded.identity.chain.len(), 2);
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.not_after.to_string(), "2027-01-01T00:00:00.000Z");
-    let pin = Fingerprint::of(&loaded.identity.chain[0]);
+    let pin = leaf(&loaded.identity);
     assert!(handshake(&pinning(pin), &gate(loaded.identity), NAME).succeeded());
 }
 
@@ -211,7 +204,8 @@ fn a_file_that_holds_no_authority_is_refused_before_anything_is_connected() {
     let key = KeyPair::generate().unwrap().serialize_pem();
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let pem = |error: &TrustError| matches!(error, TrustError::File(PemFileError::WrongContent { .. }));
-    let table: [(&str, PathBuf, &dyn Fn(&TrustError) -> bool); 4] = [
+    type Row<'a> = (&'static str, PathBuf, &'a dyn Fn(&TrustError) -> bool);
+    let table: [Row<'_>; 4] = [
         ("none", dir.join("none"), &|e| matches!(e, TrustError::File(PemFileError::Unreadable { .. }))),
         ("empty", dir.write("empty", ""), &pem),
         ("a key", dir.write("key", key), &pem),

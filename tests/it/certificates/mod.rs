@@ -105,6 +105,17 @@ fn self_signed(name: &str) -> Identity {
     Identity { chain: vec![certificate.into()], key: PrivateKeyDer::from(key) }
 }
 
+/// The fingerprint of the leaf.
+fn leaf(identity: &Identity) -> Fingerprint {
+    Fingerprint::of(identity.chain.first().unwrap())
+}
+
+/// The first half of the file.
+fn cut(path: &Path) {
+    let text = fs::read(path).unwrap();
+    fs::write(path, text.split_at(text.len() / 2).0).unwrap();
+}
+
 /// The key and name of the authority in `dir`, to sign what it never would.
 fn stolen(dir: &Path) -> Issuer<'static, KeyPair> {
     let key = KeyPair::from_pem(&fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap();

@@ -17,13 +17,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{Dir, certificate, clock_at, gate, handshake, host, pinning, self_signed, server, trusting};
+use super::{
+    Dir, certificate, clock_at, gate, handshake, host, leaf, pinning, self_signed, server, trusting,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn leaf(identity: &Identity) -> Fingerprint {
-    Fingerprint::of(&identity.chain[0])
-}
 
 #[test]
 fn the_pinned_certificate_passes_whatever_its_name_and_dates() {
