@@ -218,7 +218,7 @@ async fn a_leaf_is_renewed_when_two_thirds_of_its_life_are_over_and_not_before()
     clock.asked.subscribe().wait_for(|asked| *asked >= 3).await.unwrap();
     assert_eq!(certificates.fingerprint(), first);
     clock.clock.set(renew_at);
-    replaced.changed().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), replaced.changed()).await.unwrap().unwrap();
 
     assert_ne!(certificates.fingerprint(), first);
     assert_eq!(renew_at, NOW.plus(60 * DAY));
