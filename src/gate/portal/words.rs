@@ -52,8 +52,8 @@ macro_rules! words {
 #[rustfmt::skip]
 words! {
     // Every page
-    help(contact: &str) => "Trouble getting in? Ask {contact}.", "Kommen Sie nicht hinein? Fragen Sie {contact}.";
-    help_before_link => "Trouble getting in? Ask", "Kommen Sie nicht hinein? Fragen Sie";
+    help(contact: &str) => "Need help? Ask {contact}.", "Hilfe nötig? Fragen Sie {contact}.";
+    help_before_link => "Need help? Ask", "Hilfe nötig? Fragen Sie";
     languages => "Language", "Sprache";
     gate_clock => "Gate clock", "Uhr des Gates";
     user_name => "User name", "Benutzername";
@@ -92,6 +92,8 @@ words! {
     passkey_present => "This device or key already holds a passkey for you.", "Dieses Gerät oder dieser Schlüssel hat schon einen Passkey für Sie.";
     passkey_untrusted => "Your browser does not trust this page’s certificate, so it refuses passkeys here. They will work once the device trusts the gate’s certificate authority. Until then, use an authenticator app.",
         "Ihr Browser vertraut dem Zertifikat dieser Seite nicht und lehnt Passkeys darum hier ab. Sie funktionieren, sobald das Gerät der Zertifizierungsstelle des Gates vertraut. Verwenden Sie bis dahin eine Authenticator-App.";
+    passkey_own_authority => "This gate’s certificate comes from its own authority. Where a device does not trust that, browsers refuse passkeys here. Install the authority first, or use an authenticator app.",
+        "Das Zertifikat dieses Gates stammt von seiner eigenen Zertifizierungsstelle. Wo ein Gerät dieser nicht vertraut, lehnen Browser Passkeys hier ab. Installieren Sie sie zuerst, oder verwenden Sie eine Authenticator-App.";
     passkey_bare_address => "This page was opened by a bare IP address, and browsers offer passkeys only for names. Open the gate by its name, or use an authenticator app.",
         "Diese Seite wurde über eine bloße IP-Adresse geöffnet, und Browser bieten Passkeys nur für Namen an. Öffnen Sie das Gate unter seinem Namen oder verwenden Sie eine Authenticator-App.";
     passkey_unsupported => "This browser does not know passkeys. Use an authenticator app.",
@@ -104,7 +106,7 @@ words! {
     invitation_code => "Invitation code", "Einladungscode";
     invitation_hint => "The part of the link after #.", "Der Teil des Links nach dem #.";
     go_on => "Continue", "Weiter";
-    enrol_totp => "Add an authenticator app", "Authenticator-App hinzufügen";
+    enrol_totp => "Add an authenticator app", "Authenticator\u{2011}App hinzufügen";
     enrol_totp_lead => "Scan the code with an app such as Aegis, 2FAS, 1Password or Google Authenticator. Nothing is switched on until a code was checked.",
         "Scannen Sie den Code mit einer App wie Aegis, 2FAS, 1Password oder Google Authenticator. Eingeschaltet wird erst, wenn ein Code geprüft ist.";
     qr_code => "QR code for your authenticator app", "QR-Code für Ihre Authenticator-App";
@@ -168,10 +170,10 @@ words! {
 
     // Account
     signed_in => "You are signed in", "Sie sind angemeldet";
-    signed_in_since => "Signed in", "Angemeldet seit";
+    signed_in_since => "Since", "Seit";
     ends => "Ends", "Endet";
     ends_at_latest(idle: &str) => "or after {idle} without activity", "oder nach {idle} ohne Aktivität";
-    recovery_codes_left => "Recovery codes", "Wiederherstellungscodes";
+    recovery_codes_left => "Recovery codes", "Wiederherstellungs\u{ad}codes";
     left(left: u32) => "{left} left", "noch {left}";
     few_codes => "Few recovery codes are left. Ask an administrator for a new set before they run out.",
         "Es sind nur noch wenige Wiederherstellungscodes übrig. Lassen Sie sich neue geben, bevor sie aufgebraucht sind.";

@@ -90,8 +90,8 @@ pub struct EnrolPasskey<'a> {
 /// Why browsers refuse passkeys at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasskeyTrouble {
-    /// The certificate comes from an authority that browsers may not trust.
-    UntrustedCertificate,
+    /// The certificate comes from the gate's own authority, which this device may not trust.
+    OwnAuthority,
     /// The host is an IP address, which can be no relying party identifier (WebAuthn §5.1.2).
     BareAddress,
 }

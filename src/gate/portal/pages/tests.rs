@@ -88,13 +88,14 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("enrol-totp-wrong", EnrolTotp { name: user, wrong_code: true, ..totp }.render(look)),
         ("enrol-passkey", passkey.render(look)),
         (
-            "enrol-passkey-untrusted",
-            EnrolPasskey { trouble: Some(PasskeyTrouble::UntrustedCertificate), ..passkey }.render(look),
+            "enrol-passkey-own-authority",
+            EnrolPasskey { trouble: Some(PasskeyTrouble::OwnAuthority), ..passkey }.render(look),
         ),
         (
             "enrol-passkey-address",
-            EnrolPasskey { trouble: Some(PasskeyTrouble::BareAddress), totp: false, ..passkey }.render(look),
+            EnrolPasskey { trouble: Some(PasskeyTrouble::BareAddress), ..passkey }.render(look),
         ),
+        ("enrol-passkey-only", EnrolPasskey { totp: false, ..passkey }.render(look)),
         ("enrol-codes", shown.render(look)),
         ("enrol-codes-wrong", EnrolCodes { typed_wrong: true, ..shown }.render(look)),
         ("enrol-codes-gone", EnrolCodes { codes: &[], typed_wrong: true, ..shown }.render(look)),
