@@ -71,7 +71,7 @@ words! {
     password => "Password", "Passwort";
     code => "Authenticator code", "Code der Authenticator-App";
     code_hint => "The six digits that your app shows now.", "Die sechs Ziffern, die Ihre App gerade zeigt.";
-    use_recovery_code => "Use a recovery code instead", "Stattdessen einen Wiederherstellungscode verwenden";
+    use_recovery_code => "Use a recovery code instead", "Mit Wiederherstellungscode anmelden";
     no_match => "That did not match. Check your entries and try again with a new code.",
         "Das stimmte nicht. Prüfen Sie Ihre Eingaben und versuchen Sie es mit einem neuen Code.";
     session_ended => "Your session at the gate has ended. Sign in again to go on where you were.",
@@ -95,7 +95,7 @@ words! {
     passkey_own_authority => "This gate’s certificate comes from its own authority. Where a device does not trust that, browsers refuse passkeys here. Install the authority first, or use an authenticator app.",
         "Das Zertifikat dieses Gates stammt von seiner eigenen Zertifizierungsstelle. Wo ein Gerät dieser nicht vertraut, lehnen Browser Passkeys hier ab. Installieren Sie sie zuerst, oder verwenden Sie eine Authenticator-App.";
     passkey_bare_address => "This page was opened by a bare IP address, and browsers offer passkeys only for names. Open the gate by its name, or use an authenticator app.",
-        "Diese Seite wurde über eine bloße IP-Adresse geöffnet, und Browser bieten Passkeys nur für Namen an. Öffnen Sie das Gate unter seinem Namen oder verwenden Sie eine Authenticator-App.";
+        "Diese Seite wurde über eine bloße IP\u{2011}Adresse geöffnet, und Browser bieten Passkeys nur für Namen an. Öffnen Sie das Gate unter seinem Namen oder verwenden Sie eine Authenticator-App.";
     passkey_unsupported => "This browser does not know passkeys. Use an authenticator app.",
         "Dieser Browser kennt keine Passkeys. Verwenden Sie eine Authenticator-App.";
 
@@ -128,7 +128,7 @@ words! {
     passkey_name => "Name of this passkey", "Name dieses Passkeys";
     passkey_name_hint => "Where it will live, such as “Laptop” or “Blue key”.", "Wo er liegen wird, etwa „Laptop“ oder „Blauer Schlüssel“.";
     create_passkey => "Create a passkey (recommended)", "Passkey erstellen (empfohlen)";
-    use_app_instead => "Use an authenticator app instead", "Stattdessen eine Authenticator-App verwenden";
+    use_app_instead => "Use an authenticator app instead", "Authenticator\u{2011}App verwenden";
     needs_script => "Passkeys need JavaScript, which is switched off in this browser.", "Passkeys brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
 
     // Recovery codes
@@ -173,7 +173,7 @@ words! {
     signed_in_since => "Since", "Seit";
     ends => "Ends", "Endet";
     ends_at_latest(idle: &str) => "or after {idle} without activity", "oder nach {idle} ohne Aktivität";
-    recovery_codes_left => "Recovery codes", "Wiederherstellungs\u{ad}codes";
+    recovery_codes_left => "Recovery codes", "Wiederher\u{ad}stellungs\u{ad}codes";
     left(left: u32) => "{left} left", "noch {left}";
     few_codes => "Few recovery codes are left. Ask an administrator for a new set before they run out.",
         "Es sind nur noch wenige Wiederherstellungscodes übrig. Lassen Sie sich neue geben, bevor sie aufgebraucht sind.";
