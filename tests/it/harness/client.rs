@@ -108,10 +108,9 @@ impl Client {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let mut browser = self.clone().with("origin", &self.origin()).with("sec-fetch-site", "same-origin");
         browser.fields.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
-        browser.fields.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
+        browser
+            .fields
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let reply = browser.send(Method::POST, target, body.into()).await;
         self.cookies = browser.cookies;
         reply
@@ -163,7 +162,8 @@ impl Client {
 
     /// Opens a console, as noVNC and xterm.js do. `Err` is the answer that was no 101.
     pub async fn console(&self, target: &str) -> Result<Console, Reply> {
-        let mut request = http::Request::builder().method("GET").uri(format!("wss://{}{target}", self.authority));
+        let mut request =
+            http::Request::builder().method("GET").uri(format!("wss://{}{target}", self.authority));
         for (name, value) in &self.fields() {
             request = request.header(name, value);
         }

@@ -3,7 +3,7 @@
 //! [`Pve`] is the far side: what did it see? [`TestGate`] is the gate; [`Client`] speaks HTTP to it as a
 //! program would, [`Person`] has a phone and enrols, signs in and out. Also used by `tests/browser`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(dead_code, reason = "no single test binary uses all of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "no single test binary uses all of it")]
 
 mod client;
 mod person;
@@ -31,11 +31,7 @@ use pvegate::{
     time::{Clock, ManualClock, Timestamp},
     tls::{Fingerprint, Host, Identity, LocalCa},
 };
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// When tests begin: a moment in the middle of a TOTP time step, and in the past, so that no
 /// certificate or record made at the machine's own time passes by accident.

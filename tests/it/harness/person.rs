@@ -90,15 +90,18 @@ impl Person {
         self.client = self.client.clone().with("csrfpreventiontoken", &csrf);
     }
 
-    /// Opens a console of the stand-in; signs in to it first where needed.
+    /// Opens a console of the stand-in that echoes; signs in to it first where needed.
     pub async fn console(&mut self) -> Console {
         if self.client.cookie("PVEAuthCookie").is_none() {
             self.sign_in_to_pve().await;
         }
-        let reply = self.client.post_form("/api2/json/nodes/demo/termproxy", &[]).await;
+        let reply =
+            self.client.post_form("/api2/json/nodes/demo/termproxy", &[("standin-mode", "echo")]).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let data = &reply.json()["data"];
-        let port = data["port"].as_u64().map_or_else(|| data["port"].as_str().unwrap().to_owned(), |p| p.to_string());
+        let port = data["port"]
+            .as_u64()
+            .map_or_else(|| data["port"].as_str().unwrap().to_owned(), |p| p.to_string());
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("port", &port)
             .append_pair("vncticket", data["ticket"].as_str().unwrap())
