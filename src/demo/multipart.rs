@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_body_that_is_no_form_is_refused() {
-        assert_eq!(read(b"x--B\r\n", 1), Err(Malformed::NoBoundary));
+        assert_eq!(read(b"x--B\r\n", 1), Err(Malformed::Truncated));
+        assert_eq!(read(b"x\r\n--B\r\n", 1), Err(Malformed::NoBoundary));
         assert_eq!(read(&vec![b'x'; MAX_SMALL + 1], 100), Err(Malformed::NoBoundary));
         assert_eq!(read(b"--B\r\nX: y\r\n\r\n", 3), Err(Malformed::PartHead));
         let whole = body(b"content");

@@ -140,7 +140,7 @@ pub(super) fn extract(field: &[u8], name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use regex_automata::meta::Regex;
+    use regex_automata::{meta::Regex, util::syntax};
 
     use super::*;
 
@@ -179,7 +179,10 @@ mod tests {
             )
         ) {
             let field = pieces.concat();
-            let regex = Regex::new(r"(?-u)(?:^|[ \t\n\r\f\x0b])N(?:=| )(?P<value>[^;]*)").unwrap();
+            let regex = Regex::builder()
+                .syntax(syntax::Config::new().unicode(false).utf8(false))
+                .build(r"(?:^|\s)N(?:=| )(?<value>[^;]*)")
+                .unwrap();
 
             let mut found = regex.create_captures();
             regex.captures(field.as_bytes(), &mut found);
