@@ -65,8 +65,8 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
             None => return refused(400, "bad request".to_owned()),
         },
     };
-    let (mut fields, mut sum): (Vec<(Vec<u8>, Vec<u8>)>, usize) = (Vec::new(), 0);
-    let mut count = 0;
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let (mut count, mut sum) = (0, 0);
     loop {
         let Some(line) = lines.next() else { return Parsed::Incomplete };
         if line.is_empty() {

@@ -14,7 +14,7 @@
 //! | `echo-head` | the request head's bytes as the body |
 //! | `sink` | reads a body of any length, tells `{"bytes":…,"sha256":"…"}` |
 //! | `early?after=N&code=N&reason=TEXT` | answers once N bytes of the body have come, and closes |
-//! | `verbatim?response=TEXT&end=END` | exactly these bytes, or those of the request's body, then the end |
+//! | `verbatim?response=TEXT&end=END` | exactly these bytes, or those of the request's body, then the end (an `rst` may overtake bytes) |
 //! | `fake-101?upgrade=TEXT` | 101, asked for or not; then raw echo |
 //! | `upgrade` | 101 to the request's own Upgrade; then raw echo |
 //! | `silence` | nothing, until the peer goes |

@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that finds something else has failed"
 )]
@@ -32,6 +33,8 @@ const TOKEN: &str = "root@pam!demo=6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
 const SOON: Duration = Duration::from_secs(20);
 /// Stands for five seconds.
 const SHORT: Duration = Duration::from_millis(150);
+/// Stands for five seconds where a client needs time to shake hands.
+const IDLE: Duration = Duration::from_secs(1);
 
 struct Pve {
     stand_in: StandIn,
@@ -330,7 +333,7 @@ async fn a_body_that_is_too_large_is_refused_while_it_is_still_coming() {
 
 #[tokio::test]
 async fn idle_connections_heads_bodies_and_uploads_end_without_an_answer() {
-    let settings = Settings { idle: SHORT, head: SHORT, body: SHORT, ..Settings::quick() };
+    let settings = Settings { idle: IDLE, head: SHORT, body: SHORT, ..Settings::quick() };
     let pve = Pve::start(settings).await;
     let (cookie, _) = pve.sign_in("root@pam", "proxmox").await;
     let upload = "/api2/json/nodes/demo/storage/local/upload";
@@ -402,7 +405,7 @@ async fn a_connection_serves_a_hundred_requests_even_pipelined_and_none_after_an
 
 #[tokio::test]
 async fn dynamic_answers_files_and_empty_answers_have_the_fields_of_pveproxy() {
-    let pve = Pve::start(Settings { idle: SHORT, ..Settings::quick() }).await;
+    let pve = Pve::start(Settings { idle: IDLE, ..Settings::quick() }).await;
     let now = "Tue, 24 Nov 2026 14:02:31 GMT";
 
     let dynamic = pve.ask(&get("/api2/json/access/domains", "")).await;
@@ -445,7 +448,7 @@ async fn dynamic_answers_files_and_empty_answers_have_the_fields_of_pveproxy() {
 
 #[tokio::test]
 async fn the_index_names_the_user_of_the_cookie_and_other_paths_are_refused_by_name() {
-    let pve = Pve::start(Settings { idle: SHORT, ..Settings::quick() }).await;
+    let pve = Pve::start(Settings { idle: IDLE, ..Settings::quick() }).await;
     let (cookie, csrf) = pve.sign_in("root@pam", "proxmox").await;
 
     let index = pve.ask(&get("/?console=shell", &cookie)).await;
@@ -639,7 +642,7 @@ async fn any_status_and_any_reason_can_be_had() {
     client.send(b"echo").await;
     assert_eq!(client.take(4).await, b"echo");
     let verbatim =
-        pve.ask(&post("/standin/verbatim?end=rst", "", "HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\ny")).await;
+        pve.ask(&post("/standin/verbatim", "", "HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\ny")).await;
     assert_eq!((verbatim.status.as_str(), verbatim.body.as_slice()), ("200 x", b"y".as_slice()));
     let early = "POST /standin/early?after=3&code=413&reason=enough HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc";
     assert_eq!(pve.ask(early).await.status, "413 enough");
