@@ -665,8 +665,9 @@ async fn a_stream_is_ended_by_fin_close_notify_or_rst() {
         assert_eq!(response.ended, Some(expected));
     }
 
-    let cut = pve.ask(&get("/standin/drip?bytes=50&every-ms=1&end=rst", "")).await;
-    assert_eq!(cut.ended, Some(Ended::Reset));
+    let mut cut = pve.connect().await;
+    cut.send(get("/standin/drip?bytes=50&every-ms=1&end=rst", "").as_bytes()).await;
+    assert_eq!(cut.rest().await.1, Ended::Reset);
 
     let mut client = pve.connect().await;
     client.send(get("/standin/stream/length?bytes=1000&send=10", "").as_bytes()).await;
