@@ -3,6 +3,9 @@
 //! `bash tests/run` installs what they need. Each file beside [`harness`] is a subject; a test's name
 //! is its promise.
 
+#[path = "../it/harness/mod.rs"]
+mod gate;
 mod harness;
 
 mod harness_itself;
+mod journey;

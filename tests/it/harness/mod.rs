@@ -111,6 +111,12 @@ impl Recipe {
         self
     }
 
+    /// With a clock that begins at this moment: browsers judge certificates by the machine's own.
+    pub fn at(mut self, start: Timestamp) -> Self {
+        self.clock = Arc::new(ManualClock::at(start));
+        self
+    }
+
     /// With a wrong pin, an authority's file, … in place of the right pin.
     pub fn trusting(mut self, line: &str) -> Self {
         self.trust = line.to_owned();
