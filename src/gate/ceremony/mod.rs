@@ -2,4 +2,6 @@
 //! works once.
 
 pub mod invite;
+pub mod password;
+pub mod recovery;
 pub mod totp;
