@@ -95,6 +95,21 @@ pub struct TimeStep(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FactorId(pub String);
 
+impl FactorId {
+    /// From 16 random bytes.
+    #[must_use]
+    pub fn of(bytes: [u8; 16]) -> Self {
+        Self(data_encoding::HEXLOWER.encode(&bytes))
+    }
+}
+
+/// A sign-in method, as it is added to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Factor {
+    /// An authenticator app.
+    Authenticator(Authenticator),
+}
+
 /// An authenticator app (RFC 6238) of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticator {

@@ -18,7 +18,7 @@ pub use thread::StoreThread;
 
 use crate::{
     account::{
-        Authenticator, EndReason, FactorId, Invitation, InvitationPurpose, Role, Session, SessionId,
+        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Role, Session, SessionId,
         TimeStep, User, UserId, UserName,
     },
     time::Timestamp,
@@ -82,7 +82,7 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
 
-    /// Spends the invitation, adds the authenticator app and opens the session: all or nothing.
+    /// Spends the invitation, adds the sign-in method and opens the session: all or nothing.
     ///
     /// The invitation must be unused, unrevoked and unexpired at `session.created_at`, its user the
     /// session's and not disabled; otherwise [`Spent::Before`] and nothing happened.
@@ -90,10 +90,10 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// [`StoreError`]
-    fn enrol_authenticator(
+    fn enrol(
         &mut self,
         token_hash: &[u8; 32],
-        authenticator: &Authenticator,
+        factor: &Factor,
         session: &Session,
     ) -> Result<Spent, StoreError>;
 

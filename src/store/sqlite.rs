@@ -15,8 +15,8 @@ use rusqlite::{
 use super::{Added, Change, NewInvitation, SealedCookieKey, Sessions, Spent, Store, StoreError};
 use crate::{
     account::{
-        Authenticator, EndReason, FactorId, Invitation, InvitationPurpose, Method, Role, Session, SessionId,
-        TimeStep, User, UserId, UserName,
+        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role, Session,
+        SessionId, TimeStep, User, UserId, UserName,
     },
     time::Timestamp,
 };
@@ -220,10 +220,10 @@ impl Store for SqliteStore {
         })
     }
 
-    fn enrol_authenticator(
+    fn enrol(
         &mut self,
         token_hash: &[u8; 32],
-        authenticator: &Authenticator,
+        factor: &Factor,
         session: &Session,
     ) -> Result<Spent, StoreError> {
         self.write(|transaction| {
@@ -242,19 +242,9 @@ impl Store for SqliteStore {
             if spent == 0 {
                 return Ok(Spent::Before);
             }
-            transaction.execute(
-                "INSERT INTO authenticator (id, user_id, name, sealed_secret, last_step, created_at, last_used_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    authenticator.id.0,
-                    authenticator.user.0,
-                    authenticator.name,
-                    authenticator.sealed_secret,
-                    step_number(authenticator.last_step),
-                    authenticator.created_at.millis(),
-                    authenticator.last_used_at.map(Timestamp::millis),
-                ],
-            )?;
+            match factor {
+                Factor::Authenticator(authenticator) => insert_authenticator(transaction, authenticator)?,
+            }
             insert_session(transaction, session)?;
             Ok(Spent::First)
         })
@@ -502,6 +492,26 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
         "cookie-key" => Some(Change::CookieKeys),
         _ => None,
     })
+}
+
+fn insert_authenticator(
+    transaction: &Transaction<'_>,
+    authenticator: &Authenticator,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO authenticator (id, user_id, name, sealed_secret, last_step, created_at, last_used_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            authenticator.id.0,
+            authenticator.user.0,
+            authenticator.name,
+            authenticator.sealed_secret,
+            step_number(authenticator.last_step),
+            authenticator.created_at.millis(),
+            authenticator.last_used_at.map(Timestamp::millis),
+        ],
+    )?;
+    Ok(())
 }
 
 fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {

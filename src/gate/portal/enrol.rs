@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 use qrcode::{EcLevel, QrCode, render::svg};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use super::{Answer, Form, Visit, pages};
+use super::{
+    Answer, Form, Visit,
+    enrol_state::{Progress, Proven, State},
+    pages,
+};
 use crate::{
-    account::{Authenticator, FactorId, Invitation, Method, TimeStep, User, UserId},
+    account::{Authenticator, Factor, FactorId, Invitation, Method, TimeStep, User},
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -33,22 +35,11 @@ use crate::{
 /// somebody who has to install an app first.
 const STATE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-const STATE_CONTEXT: &[u8] = b"enrol-totp";
-
 /// What other sites show beside the account in an app.
 const ISSUER: &str = "Proxmox VE gate";
 
 /// Longest name of an authenticator app, in characters.
 const NAME: usize = 64;
-
-/// What is known between two steps.
-#[derive(Serialize, Deserialize)]
-struct State {
-    token_hash: [u8; 32],
-    user: i64,
-    secret: Vec<u8>,
-    sealed_at: i64,
-}
 
 impl Gate {
     pub(super) fn enrol_page(&self, visit: &Visit<'_>) -> Reply {
@@ -67,7 +58,7 @@ impl Gate {
 
     pub(super) async fn enrol(&self, visit: &Visit<'_>, form: &Form) -> Answer {
         if form.has("state") {
-            self.finish_enrolment(visit, form).await
+            self.continue_enrolment(visit, form).await
         } else {
             self.begin_enrolment(visit, form.get("token")).await
         }
@@ -138,12 +129,8 @@ impl Gate {
     ) -> Reply {
         let account = format!("{}@{}", user.name, self.settings.public_url.host());
         let otpauth = secret.to_url(&account, ISSUER);
-        let state = State {
-            token_hash: invitation.token_hash,
-            user: user.id.0,
-            secret: secret.expose().to_vec(),
-            sealed_at: visit.now.millis(),
-        };
+        let progress = Progress::AddingApp { secret: secret.expose().to_vec().into() };
+        let state = State::new(invitation.token_hash, user.id, visit.now, progress);
         let page = pages::EnrolTotp {
             step: pages::Step { at: 1, of: 1 },
             user: user.name.as_str(),
@@ -152,32 +139,53 @@ impl Gate {
             otpauth: &otpauth,
             secret: &secret.to_base32(),
             name,
-            state: &self.seal(&state),
+            state: &state.seal(&self.ceremony_key()),
             wrong_code,
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
-    async fn finish_enrolment(&self, visit: &Visit<'_>, form: &Form) -> Answer {
-        let Some(state) = self.unseal(form.get("state")) else {
-            return Ok(self.invitation_refused(visit, InviteError::Unknown));
-        };
-        let Some(secret) = totp::Secret::from_bytes(&state.secret) else {
+    async fn continue_enrolment(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+        let Some(state) = State::open(&self.ceremony_key(), form.get("state")) else {
             return Ok(self.invitation_refused(visit, InviteError::Unknown));
         };
         let (invitation, user) = match self.invited(state.token_hash, visit.now).await? {
-            Ok((invitation, user)) if user.id == UserId(state.user) => (invitation, user),
+            Ok((invitation, user)) if user.id == state.user() => (invitation, user),
             Ok(_) => return Ok(self.invitation_refused(visit, InviteError::Unknown)),
             Err(error) => return Ok(self.invitation_refused(visit, error)),
         };
-        let name: String = form.get("name").trim().chars().take(NAME).collect();
-        let again =
-            |reply_status| self.totp_form(visit, reply_status, &invitation, &user, &secret, &name, true);
-        if visit.now.since(Timestamp::from_millis(state.sealed_at)) > STATE_LIFETIME {
-            return Ok(again(StatusCode::OK));
+        match &state.progress {
+            Progress::AddingApp { secret } => {
+                let Some(secret) = totp::Secret::from_bytes(secret) else {
+                    return Ok(self.invitation_refused(visit, InviteError::Unknown));
+                };
+                match self.proven_by_code(visit, form, &state, &invitation, &user, &secret) {
+                    Ok(proven) => self.finish(visit, &invitation, user, proven).await,
+                    Err(reply) => Ok(*reply),
+                }
+            }
+            // Comes with the first step that follows a proof.
+            Progress::Proven(_) => Ok(self.invitation_refused(visit, InviteError::Unknown)),
         }
-        let step = match totp::verify(&secret, form.get("code"), visit.now, TimeStep(0)) {
-            Ok(step) => step,
+    }
+
+    /// The app's proof, or the form again.
+    fn proven_by_code(
+        &self,
+        visit: &Visit<'_>,
+        form: &Form,
+        state: &State,
+        invitation: &Invitation,
+        user: &User,
+        secret: &totp::Secret,
+    ) -> Result<Proven, Box<Reply>> {
+        let name: String = form.get("name").trim().chars().take(NAME).collect();
+        let again = |status| Box::new(self.totp_form(visit, status, invitation, user, secret, &name, true));
+        if visit.now.since(state.sealed_at()) > STATE_LIFETIME {
+            return Err(again(StatusCode::OK));
+        }
+        match totp::verify(secret, form.get("code"), visit.now, TimeStep(0)) {
+            Ok(step) => Ok(Proven::totp(secret, step, &name)),
             Err(error) => {
                 self.audit.record(
                     &Event::new(Action::InviteUse, Outcome::Failure)
@@ -186,26 +194,19 @@ impl Gate {
                         .by(Method::Totp)
                         .because(Reason::new("bad_code", error)),
                 );
-                return Ok(again(StatusCode::FORBIDDEN));
+                Err(again(StatusCode::FORBIDDEN))
             }
-        };
-        let id = FactorId(data_encoding::HEXLOWER.encode(&secret::random::<16>()));
-        let authenticator = Authenticator {
-            sealed_secret: self.factor_key().seal(id.0.as_bytes(), secret.expose()),
-            id,
-            user: user.id,
-            name: if name.is_empty() { "Phone".to_owned() } else { name.clone() },
-            last_step: step,
-            created_at: visit.now,
-            last_used_at: Some(visit.now),
-        };
+        }
+    }
+
+    /// The one end of every enrolment: spends the invitation, switches on what was proven and opens the
+    /// session.
+    async fn finish(&self, visit: &Visit<'_>, invitation: &Invitation, user: User, proven: Proven) -> Answer {
+        let (factor, method) = self.factor(&user, proven, visit.now);
         let session_secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, Method::Totp, &session_secret);
-        let (token_hash, stored) = (state.token_hash, session.clone());
-        let spent = self
-            .store
-            .call(move |store| store.enrol_authenticator(&token_hash, &authenticator, &stored))
-            .await?;
+        let session = self.new_session(visit, &user, method, &session_secret);
+        let (token_hash, stored) = (invitation.token_hash, session.clone());
+        let spent = self.store.call(move |store| store.enrol(&token_hash, &factor, &stored)).await?;
         match spent {
             Spent::Before => Ok(self.invitation_refused(visit, InviteError::Used)),
             Spent::First => {
@@ -214,7 +215,7 @@ impl Gate {
                         &Event::new(action, Outcome::Success)
                             .from(visit.client.ip())
                             .of(&user.name)
-                            .by(Method::Totp),
+                            .by(method),
                     );
                 }
                 Ok(self.open_session(visit, &session, user, &session_secret))
@@ -222,14 +223,23 @@ impl Gate {
         }
     }
 
-    fn seal(&self, state: &State) -> String {
-        let json = Zeroizing::new(serde_json::to_vec(state).unwrap_or_default());
-        data_encoding::BASE64URL_NOPAD.encode(&self.ceremony_key().seal(STATE_CONTEXT, &json))
-    }
-
-    fn unseal(&self, text: &str) -> Option<State> {
-        let sealed = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-        serde_json::from_slice(&self.ceremony_key().open(STATE_CONTEXT, &sealed)?).ok()
+    /// What is kept of a proven sign-in method, and how its owner signed in by proving it.
+    fn factor(&self, user: &User, proven: Proven, now: Timestamp) -> (Factor, Method) {
+        match proven {
+            Proven::Totp { secret: shared, step, name } => {
+                let id = FactorId::of(secret::random());
+                let authenticator = Authenticator {
+                    sealed_secret: self.factor_key().seal(id.0.as_bytes(), &shared),
+                    id,
+                    user: user.id,
+                    name: if name.is_empty() { "Phone".to_owned() } else { name },
+                    last_step: TimeStep(step),
+                    created_at: now,
+                    last_used_at: Some(now),
+                };
+                (Factor::Authenticator(authenticator), Method::Totp)
+            }
+        }
     }
 }
 

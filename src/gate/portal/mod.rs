@@ -6,6 +6,7 @@
 
 pub mod assets;
 mod enrol;
+mod enrol_state;
 mod form;
 pub mod look;
 mod next;

@@ -1,0 +1,89 @@
+//! What is known between two steps of taking up an invitation.
+//!
+//! It travels sealed in the form that continues the enrolment, so that a stranger's visit writes
+//! nothing to the store. A sign-in method that was [`Proven`] waits here, still switched off, until
+//! the last step spends the invitation (`enrol`).
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    account::{TimeStep, UserId},
+    secret::Key,
+    time::Timestamp,
+};
+
+/// Nothing else that is sealed under [`crate::secret::Purpose::CeremonyState`] opens as this.
+const CONTEXT: &[u8] = b"enrol";
+
+/// What is known between two steps.
+#[derive(Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) token_hash: [u8; 32],
+    user: i64,
+    sealed_at: i64,
+    pub(super) progress: Progress,
+}
+
+/// How far somebody got.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Progress {
+    /// An authenticator app is being added: its secret was shown, no code was checked yet.
+    AddingApp {
+        /// The secret in the QR code.
+        secret: Zeroizing<Vec<u8>>,
+    },
+    /// A first sign-in method was proven. What remains does not touch it.
+    Proven(Proven),
+}
+
+/// A sign-in method that its owner has shown to work. It is not switched on yet.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Proven {
+    /// A code of an authenticator app matched.
+    Totp {
+        /// The shared secret.
+        secret: Zeroizing<Vec<u8>>,
+        /// The time step that the code stands for: it is spent.
+        step: u64,
+        /// What its owner calls it; empty for the default.
+        name: String,
+    },
+}
+
+impl Proven {
+    /// From a code that matched.
+    pub(super) fn totp(secret: &crate::gate::ceremony::totp::Secret, step: TimeStep, name: &str) -> Self {
+        let secret = Zeroizing::new(secret.expose().to_vec());
+        Self::Totp { secret, step: step.0, name: name.to_owned() }
+    }
+}
+
+impl State {
+    /// A state of now.
+    pub(super) fn new(token_hash: [u8; 32], user: UserId, now: Timestamp, progress: Progress) -> Self {
+        Self { token_hash, user: user.0, sealed_at: now.millis(), progress }
+    }
+
+    /// Whose enrolment it is.
+    pub(super) fn user(&self) -> UserId {
+        UserId(self.user)
+    }
+
+    /// When it was sealed.
+    pub(super) fn sealed_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.sealed_at)
+    }
+
+    /// As a form carries it.
+    pub(super) fn seal(&self, key: &Key) -> String {
+        let json = Zeroizing::new(serde_json::to_vec(self).unwrap_or_default());
+        data_encoding::BASE64URL_NOPAD.encode(&key.seal(CONTEXT, &json))
+    }
+
+    /// From a form; `None` is everything that this gate's key did not seal for this purpose.
+    pub(super) fn open(key: &Key, text: &str) -> Option<Self> {
+        let sealed = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        serde_json::from_slice(&key.open(CONTEXT, &sealed)?).ok()
+    }
+}
