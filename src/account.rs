@@ -134,17 +134,20 @@ pub struct Authenticator {
 pub enum Method {
     /// A code of an authenticator app.
     Totp,
+    /// A recovery code.
+    Recovery,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 1] = [Self::Totp];
+    pub const ALL: [Self; 2] = [Self::Totp, Self::Recovery];
 
     /// The word for it in the store, in logs and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Totp => "totp",
+            Self::Recovery => "recovery",
         }
     }
 }
@@ -152,19 +155,23 @@ impl Method {
 /// What an invitation lets its holder do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvitationPurpose {
-    /// Enrol first sign-in methods.
+    /// Enrol a sign-in method.
     Enrol,
+    /// Enrol a sign-in method in place of what was lost: the recovery codes are made anew, and every
+    /// other session of the user ends.
+    Recover,
 }
 
 impl InvitationPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 1] = [Self::Enrol];
+    pub const ALL: [Self; 2] = [Self::Enrol, Self::Recover];
 
     /// The word for it in the store and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enrol => "enrol",
+            Self::Recover => "recover",
         }
     }
 }
@@ -223,6 +230,8 @@ pub struct Session {
     pub user: UserId,
     /// How they signed in.
     pub method: Method,
+    /// What it is good for.
+    pub scope: Scope,
     /// When they signed in.
     pub created_at: Timestamp,
     /// The first moment after the absolute limit.
@@ -235,6 +244,29 @@ pub struct Session {
     pub user_agent: String,
     /// When and why it ended, if so.
     pub ended: Option<(Timestamp, EndReason)>,
+}
+
+/// What a session is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Proxmox VE, and everything that the user may do at the gate.
+    Full,
+    /// Enrolling a sign-in method that the policy accepts, and nothing else.
+    EnrolOnly,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::Full, Self::EnrolOnly];
+
+    /// The word for it in the store and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::EnrolOnly => "enrol-only",
+        }
+    }
 }
 
 /// Why a session ended.
@@ -250,11 +282,14 @@ pub enum EndReason {
     Idle,
     /// The absolute limit passed.
     Expired,
+    /// What it was good for is done: another session took its place.
+    Replaced,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::SignOut, Self::Revoked, Self::Disabled, Self::Idle, Self::Expired];
+    pub const ALL: [Self; 6] =
+        [Self::SignOut, Self::Revoked, Self::Disabled, Self::Idle, Self::Expired, Self::Replaced];
 
     /// The word for it in the store, in logs and in JSON.
     #[must_use]
@@ -265,6 +300,7 @@ impl EndReason {
             Self::Disabled => "disabled",
             Self::Idle => "idle",
             Self::Expired => "expired",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -49,6 +49,10 @@ pub enum Action {
     InviteUse,
     /// A sign-in method was added.
     FactorAdd,
+    /// A recovery code was used, or somebody tried to.
+    RecoveryUse,
+    /// Recovery codes were made anew.
+    RecoveryRenew,
     /// A user was added.
     UserAdd,
     /// The upstream was not who it should be, or did not answer.
@@ -72,6 +76,8 @@ impl Action {
             Self::InviteCreate => "invite-create",
             Self::InviteUse => "invite-use",
             Self::FactorAdd => "factor-add",
+            Self::RecoveryUse => "recovery-use",
+            Self::RecoveryRenew => "recovery-renew",
             Self::UserAdd => "user-add",
             Self::UpstreamFailure => "upstream-failure",
             Self::Start => "start",
@@ -87,8 +93,12 @@ impl Action {
             (Self::SignOut | Self::SessionEnd | Self::SessionRevoke, _) => ("session", "end"),
             (Self::Refuse, _) => ("web", "denied"),
             (Self::InviteCreate | Self::UserAdd | Self::FactorAdd, _) => ("iam", "creation"),
-            (Self::InviteUse, Outcome::Success) => ("iam", "change"),
-            (Self::InviteUse, Outcome::Failure) => ("iam", "denied"),
+            (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Success) => {
+                ("iam", "change")
+            }
+            (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Failure) => {
+                ("iam", "denied")
+            }
             (Self::UpstreamFailure, _) => ("network", "error"),
             (Self::Start, _) => ("process", "start"),
             (Self::Stop, _) => ("process", "end"),
@@ -139,6 +149,7 @@ impl From<EndReason> for Reason {
             EndReason::Disabled => "disabled",
             EndReason::Idle => "idle",
             EndReason::Expired => "expired",
+            EndReason::Replaced => "replaced",
         };
         Self { word, text: reason.as_str().to_owned() }
     }
@@ -267,7 +278,9 @@ impl Event {
     #[must_use]
     pub fn to_line(&self) -> String {
         let head = match (self.action, self.outcome) {
-            (Action::SignIn | Action::InviteUse, Outcome::Failure) => "authentication failure",
+            (Action::SignIn | Action::InviteUse | Action::RecoveryUse, Outcome::Failure) => {
+                "authentication failure"
+            }
             (Action::SignIn, Outcome::Success) => "signed in",
             (Action::Refuse, _) => "request refused",
             (action, _) => action.as_str(),

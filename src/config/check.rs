@@ -47,6 +47,7 @@ pub(super) fn check(
     let upstream = check.upstream(public_url.as_ref());
     let networks = check.networks(environment.container);
     let session = check.session();
+    let auth = check.auth();
     let connection = check.connection();
     let per_source = check.number(&keys::PER_SOURCE);
     let files = check.files(environment, is_file);
@@ -66,7 +67,7 @@ pub(super) fn check(
             max_connections_per_source: per_source?,
         },
         connection: connection?,
-        gate: gate::Settings { public_url: public_url?.value, session: session? },
+        gate: gate::Settings { public_url: public_url?.value, session: session?, auth: auth? },
         pages: pages?,
         upstream: upstream?,
         tls: match tls? {
@@ -435,6 +436,43 @@ impl Check<'_> {
             lifetime: lifetime.value,
             idle: idle?.value,
             console_idle: console_idle?.value,
+        })
+    }
+
+    fn auth(&mut self) -> Option<gate::AuthRules> {
+        const METHODS: [&str; 3] = ["passkey", "totp", "recovery"];
+        let listed = self.list(&keys::METHODS);
+        let password = self.choice(&keys::PASSWORD);
+        let Found { value: methods, place } = listed?;
+        let mut right = true;
+        for (method, place) in &methods {
+            if !METHODS.contains(&method.as_str()) {
+                let message = format!("{} is not one of {}", quoted(method), METHODS.join(", "));
+                let mut problem = Problem::new(Code::BadChoice, message).of(keys::METHODS.name).at(place, "");
+                if let Some(near) = nearest(method, METHODS.into_iter()) {
+                    problem = problem.help(format!("did you mean {near:?}?"));
+                }
+                self.problem(problem);
+                right = false;
+            }
+        }
+        let has = |name: &str| methods.iter().any(|(method, _)| method == name);
+        if right && !has("passkey") && !has("totp") {
+            let message = "nobody could sign in: a recovery code alone is no way in";
+            self.problem(
+                Problem::new(Code::NoMethod, message)
+                    .of(keys::METHODS.name)
+                    .at(&place, "")
+                    .help("methods = [\"passkey\", \"totp\", \"recovery\"]"),
+            );
+            right = false;
+        }
+        let password = &*password? == "with-totp";
+        right.then(|| gate::AuthRules {
+            passkey: has("passkey"),
+            totp: has("totp"),
+            recovery: has("recovery"),
+            password,
         })
     }
 

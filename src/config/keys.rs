@@ -73,6 +73,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("upstream", "Proxmox VE's pveproxy."),
     ("access", "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer."),
     ("session", "How long a sign-in lasts."),
+    ("auth", "By what people sign in."),
     ("limits", "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64."),
     ("storage", "What the gate keeps."),
     ("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
@@ -152,6 +153,13 @@ keys! {
         "Longest time without activity of the person. The page's own polling is none.";
     CONSOLE_IDLE "session.console_idle" duration(MINUTE, MONTH), Some(r#""4h""#), None,
         "The same for open consoles, longer so that an upgrade can be watched.";
+
+    METHODS "auth.methods" Kind::List, Some(r#"["passkey", "totp", "recovery"]"#), None,
+        "What the sign-in page offers. Without \"totp\" only passkeys lead in, which cannot be phished:\n\
+         a recovery code then opens a session that may only enrol one.";
+    PASSWORD "auth.password" Kind::Choice(&["off", "with-totp"]), Some(r#""off""#), None,
+        "with-totp: a password of the gate's own goes with each code of an authenticator app.\n\
+         off: the code is enough, and Proxmox VE asks for its own password afterwards.";
 
     PER_SOURCE "limits.connections_per_source" Kind::Number { min: 1, max: 1_000_000 }, Some("256"), None,
         "Connections at once per source. A browser takes six and one per console; an office behind one address more.";

@@ -75,6 +75,7 @@ codes! {
     NobodyAllowed "E0305" "With an empty list nobody could connect."
     AllowUnset "E0306" "In a container the default list of private networks would admit everybody: connections come from the bridge's gateway. So there the list has no default."
     SameFile "E0307" "Two keys name the same file; each would overwrite what the other keeps there."
+    NoMethod "E0308" "Without passkeys and without authenticator apps there is no way to sign in."
     PublicAddress "W0401" "Passkeys are bound to a host name; a browser refuses to make or use one on an address. One-time codes still work."
     HostBits "W0402" "The address has bits set behind the prefix length. The network is taken without them; if a single address was meant, its length is 32 or 128."
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."

@@ -25,7 +25,7 @@ use super::{
     session::{self, Times},
 };
 use crate::{
-    account::{EndReason, Method, Role, Session, SessionId, User, UserId},
+    account::{EndReason, Method, Role, Scope, Session, SessionId, User, UserId},
     time::Timestamp,
 };
 
@@ -45,6 +45,8 @@ pub struct LiveSession {
     user: RwLock<Arc<User>>,
     /// How they signed in.
     pub method: Method,
+    /// What it is good for.
+    pub scope: Scope,
     /// From where.
     pub client: IpAddr,
     created_at: Timestamp,
@@ -75,6 +77,7 @@ impl LiveSessions {
                     id: session.id,
                     user: RwLock::new(Arc::new(user)),
                     method: session.method,
+                    scope: session.scope,
                     client: session.client,
                     created_at: session.created_at,
                     expires_at: session.expires_at,
@@ -248,7 +251,7 @@ fn gravity(reason: EndReason) -> u8 {
     match reason {
         EndReason::Idle => 0,
         EndReason::Expired => 1,
-        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled => 2,
+        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled | EndReason::Replaced => 2,
     }
 }
 
@@ -375,6 +378,7 @@ mod tests {
             id: SessionId([1; 32]),
             user: UserId(1),
             method: Method::Totp,
+            scope: Scope::Full,
             created_at: at(0),
             expires_at: at(12 * HOUR),
             last_active_at: at(0),

@@ -35,13 +35,14 @@ pub use public_url::{PublicUrl, host_name};
 
 use crate::{
     accept::ClientAddr,
-    account::SessionId,
+    account::{Scope, SessionId},
     audit::{self, Action, Event, Outcome, Reason},
     connection::{head::Checked, reply::Reply},
     secret::{Key, MasterKey, Purpose},
     store::{Added, StoreError, StoreThread},
     time::{Clock, Timestamp},
 };
+use ceremony::password::Passwords;
 use cookie::KeyRing;
 use live::{LiveSession, LiveSessions};
 use policy::{Facts, Refusal, SessionFact, Verdict};
@@ -54,6 +55,22 @@ pub struct Settings {
     pub public_url: PublicUrl,
     /// How long sessions last.
     pub session: SessionLimits,
+    /// By what people may sign in.
+    pub auth: AuthRules,
+}
+
+/// By what people may sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthRules {
+    /// Passkeys.
+    pub passkey: bool,
+    /// Codes of an authenticator app. Without them the policy asks for a passkey, and a recovery code
+    /// opens a session that may only enrol one.
+    pub totp: bool,
+    /// Recovery codes.
+    pub recovery: bool,
+    /// Whether a password goes with a code of an authenticator app.
+    pub password: bool,
 }
 
 /// How long a session lasts.
@@ -77,6 +94,7 @@ pub struct Gate {
     master: MasterKey,
     cookie_keys: KeyRing,
     sessions: LiveSessions,
+    passwords: Passwords,
     store_is_silent: AtomicBool,
     portal: Portal,
 }
@@ -156,6 +174,7 @@ impl Gate {
             master,
             cookie_keys: KeyRing::new(keys),
             sessions: live,
+            passwords: Passwords::default(),
             store_is_silent: AtomicBool::new(false),
         })
     }
@@ -199,6 +218,7 @@ impl Gate {
                 .await,
             ),
             Verdict::SignInFirst => Decision::Reply(self.portal.sign_in_first(&head)),
+            Verdict::EnrolFirst => Decision::Reply(self.portal.enrol_first()),
             Verdict::Challenge => Decision::Reply(Reply::challenge()),
             Verdict::Refuse(refusal) => {
                 self.audit.record(
@@ -256,9 +276,10 @@ impl Gate {
         Ok(match found {
             None => nobody(SessionFact::Unknown),
             Some(session) => {
-                let fact = match session.alive(self.sessions.limits(), now) {
-                    Ok(()) => SessionFact::Alive,
-                    Err(reason) => SessionFact::Over(reason),
+                let fact = match (session.alive(self.sessions.limits(), now), session.scope) {
+                    (Ok(()), Scope::Full) => SessionFact::Alive,
+                    (Ok(()), Scope::EnrolOnly) => SessionFact::Enrolling,
+                    (Err(reason), _) => SessionFact::Over(reason),
                 };
                 Visitor { fact, session: Some(session) }
             }
@@ -288,6 +309,10 @@ impl Gate {
 
     fn ceremony_key(&self) -> Key {
         self.master.derive(Purpose::CeremonyState)
+    }
+
+    fn recovery_key(&self) -> Key {
+        self.master.derive(Purpose::RecoveryCodes)
     }
 
     fn factor_key(&self) -> Key {

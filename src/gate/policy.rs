@@ -32,6 +32,8 @@ pub struct Facts {
 pub enum SessionFact {
     /// A session that is alive.
     Alive,
+    /// A session that is alive and may only enrol.
+    Enrolling,
     /// A session that was alive.
     Over(EndReason),
     /// A cookie signed by us for a session that nobody knows any more.
@@ -60,6 +62,8 @@ pub enum Verdict {
     Portal(Route),
     /// A person is sent to the sign-in page and comes back afterwards.
     SignInFirst,
+    /// A person is sent to enrol what the policy asks for.
+    EnrolFirst,
     /// 401: a program or a script is told to sign in.
     Challenge,
     /// Refused.
@@ -112,16 +116,23 @@ pub fn decide(facts: &Facts) -> Verdict {
         Initiator::Foreign => Some(Verdict::Refuse(Refusal::CrossSite)),
         Initiator::Unsaid => Some(Verdict::Refuse(Refusal::NoOrigin)),
     };
-    let sign_in = || if facts.navigation { Verdict::SignInFirst } else { Verdict::Challenge };
-    let signed_in = match facts.session {
-        SessionFact::Alive => true,
-        SessionFact::Over(_) | SessionFact::Unknown | SessionFact::None(_) => false,
+    let (signed_in, enrolling) = match facts.session {
+        SessionFact::Alive => (true, false),
+        SessionFact::Enrolling => (false, true),
+        SessionFact::Over(_) | SessionFact::Unknown | SessionFact::None(_) => (false, false),
+    };
+    let sign_in = || match (facts.navigation, enrolling) {
+        (false, _) => Verdict::Challenge,
+        (true, false) => Verdict::SignInFirst,
+        (true, true) => Verdict::EnrolFirst,
     };
     match facts.target {
         Target::Lookalike => Verdict::Refuse(Refusal::LookalikePath),
         Target::Nothing => Verdict::Refuse(Refusal::NoSuchPage),
         Target::WrongMethod { allowed } => Verdict::Refuse(Refusal::WrongMethod { allowed }),
-        Target::Portal(route) if !route.is_open() && !signed_in => sign_in(),
+        Target::Portal(route) if !(route.is_open() || signed_in || enrolling && route.serves_enrolling()) => {
+            sign_in()
+        }
         Target::Portal(route) if facts.acts => shield().unwrap_or(Verdict::Portal(route)),
         Target::Portal(route) => Verdict::Portal(route),
         Target::Upstream if !signed_in => sign_in(),
@@ -197,8 +208,8 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use SessionFact::{Alive, Over, Unknown};
-        use Verdict::{Challenge, Forward, Portal, Refuse, SignInFirst};
+        use SessionFact::{Alive, Enrolling, Over, Unknown};
+        use Verdict::{Challenge, EnrolFirst, Forward, Portal, Refuse, SignInFirst};
         let none = SessionFact::None(CookieError::Absent);
         let several = SessionFact::None(CookieError::Several);
         let forged = SessionFact::None(CookieError::Forged);
@@ -247,6 +258,13 @@ mod tests {
             ("certificate, nobody",              "GET",    ca,                     &[],              none,    Portal(Route::Ca)),
             ("no such page, signed in",          "GET",    "/_gate/x",             &[nav],           Alive,   Refuse(Refusal::NoSuchPage)),
             ("disguised page, signed in",        "GET",    "/%5fgate/ca",          &[nav],           Alive,   Refuse(Refusal::LookalikePath)),
+            ("page, may only enrol",             "GET",    "/",                    &[nav],           Enrolling, EnrolFirst),
+            ("call, may only enrol",             "GET",    "/api2/json/version",   &[],              Enrolling, Challenge),
+            ("act, may only enrol",              "POST",   "/api2/json/x",         &[ours],          Enrolling, Challenge),
+            ("console, may only enrol",          "GET",    "/x/vncwebsocket",      &[ws, ours],      Enrolling, Challenge),
+            ("home, may only enrol",             "GET",    "/_gate/",              &[nav],           Enrolling, EnrolFirst),
+            ("sign out, may only enrol",         "POST",   "/_gate/sign-out",      &[ours],          Enrolling, Portal(Route::SignOut)),
+            ("enrol, may only enrol",            "POST",   "/_gate/enrol",         &[ours],          Enrolling, Portal(Route::Enrol)),
             ("wrong method",                     "PUT",    ca,                     &[ours],          Alive,   Refuse(Refusal::WrongMethod { allowed: &[Method::GET] })),
         ];
         for (case, method, path, fields, session, verdict) in table {
@@ -293,19 +311,21 @@ mod tests {
         fn without_a_living_session_nothing_is_ever_forwarded(
             method in "(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|X)", path in "/[a-z0-9_%./;-]{0,40}",
             origin in proptest::option::of("(https://pve.example.com|null|x)"), mode in proptest::option::of("(navigate|cors)"),
-            over in 0_usize..7,
+            over in 0_usize..8,
         ) {
             let session = [
                 SessionFact::None(CookieError::Absent), SessionFact::None(CookieError::Forged),
                 SessionFact::None(CookieError::Several), SessionFact::Unknown, SessionFact::Over(EndReason::Idle),
-                SessionFact::Over(EndReason::Expired), SessionFact::Over(EndReason::Revoked),
+                SessionFact::Over(EndReason::Expired), SessionFact::Over(EndReason::Revoked), SessionFact::Enrolling,
             ][over];
             let mut fields = Vec::new();
             if let Some(origin) = &origin { fields.push(("origin", origin.as_str())); }
             if let Some(mode) = &mode { fields.push(("sec-fetch-mode", mode.as_str())); }
             let verdict = decide(&facts(&method, &path, &fields, session));
             prop_assert_ne!(verdict, Verdict::Forward);
-            if let Verdict::Portal(route) = verdict { prop_assert!(route.is_open()); }
+            if let Verdict::Portal(route) = verdict {
+                prop_assert!(route.is_open() || session == SessionFact::Enrolling && route.serves_enrolling());
+            }
         }
     }
 }

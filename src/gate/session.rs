@@ -39,7 +39,7 @@ pub fn alive(times: &Times, limits: &SessionLimits, now: Timestamp) -> Result<()
 #[must_use]
 pub fn cuts_transfers(reason: EndReason) -> bool {
     match reason {
-        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled => true,
+        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled | EndReason::Replaced => true,
         EndReason::Idle | EndReason::Expired => false,
     }
 }

@@ -20,6 +20,10 @@ pub enum Route {
     SignOut,
     /// Takes up an invitation.
     Enrol,
+    /// The end of an enrolment.
+    Enrolled,
+    /// Signs in with a recovery code.
+    Recover,
     /// Style, script, icon. Their names carry a hash of what they hold.
     Asset,
     /// The certificate of the local CA.
@@ -33,11 +37,13 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 8] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 10] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
+        (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
+        (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
         (Self::Asset,     "/_gate/assets/*",   &[Method::GET]),
         (Self::Ca,        "/_gate/ca",         &[Method::GET]),
         (Self::Health,    "/_gate/healthz",    &[Method::GET]),
@@ -48,8 +54,31 @@ impl Route {
     #[must_use]
     pub const fn is_open(self) -> bool {
         match self {
-            Self::SignIn | Self::Enrol | Self::Asset | Self::Ca | Self::Health | Self::WellKnown => true,
-            Self::Home | Self::SignOut => false,
+            Self::SignIn
+            | Self::Enrol
+            | Self::Recover
+            | Self::Asset
+            | Self::Ca
+            | Self::Health
+            | Self::WellKnown => true,
+            Self::Home | Self::SignOut | Self::Enrolled => false,
+        }
+    }
+
+    /// Whether a session that may only enrol is good for it, besides the open ones.
+    #[must_use]
+    pub const fn serves_enrolling(self) -> bool {
+        match self {
+            Self::SignOut => true,
+            Self::Home
+            | Self::Enrolled
+            | Self::SignIn
+            | Self::Enrol
+            | Self::Recover
+            | Self::Asset
+            | Self::Ca
+            | Self::Health
+            | Self::WellKnown => false,
         }
     }
 

@@ -8,6 +8,7 @@
 //! The trait is synchronous, as its command-line users are; a gate talks to it through a
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
+mod recovery;
 mod sqlite;
 mod thread;
 
@@ -82,20 +83,51 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
 
-    /// Spends the invitation, adds the sign-in method and opens the session: all or nothing.
+    /// Spends what permits the enrolment, adds the sign-in method, the recovery codes and the password,
+    /// and opens the session: all or nothing.
     ///
-    /// The invitation must be unused, unrevoked and unexpired at `session.created_at`, its user the
-    /// session's and not disabled; otherwise [`Spent::Before`] and nothing happened.
+    /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
+    /// session alive; the user the session's and not disabled; otherwise [`Spent::Before`] and nothing
+    /// happened. An invitation to recover ends the user's other sessions.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    fn enrol(
+    fn enrol(&mut self, enrolment: &Enrolment) -> Result<Spent, StoreError>;
+
+    /// How many recovery codes the user has.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn recovery_codes(&mut self, user: UserId) -> Result<RecoveryCodes, StoreError>;
+
+    /// Puts a new set in place of the user's recovery codes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn replace_recovery_codes(
         &mut self,
-        token_hash: &[u8; 32],
-        factor: &Factor,
-        session: &Session,
-    ) -> Result<Spent, StoreError>;
+        user: UserId,
+        hashes: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Spends a recovery code and opens the session: all or nothing. A code that is not the user's or
+    /// was used, or a disabled user, is [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError>;
+
+    /// The hash of the user's gate password, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn password(&mut self, user: UserId) -> Result<Option<String>, StoreError>;
 
     /// The authenticator apps of a user, oldest first.
     ///
@@ -181,6 +213,39 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn changes(&mut self) -> Result<Vec<Change>, StoreError>;
+}
+
+/// An enrolment to be finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// What permits it.
+    pub by: EnrolledBy,
+    /// The sign-in method, proven.
+    pub factor: Factor,
+    /// Hashes of new recovery codes; `None` leaves the ones there are.
+    pub recovery_codes: Option<Vec<[u8; 32]>>,
+    /// Hash of a new password; `None` leaves the one there is.
+    pub password: Option<String>,
+    /// The session that it opens.
+    pub session: Session,
+}
+
+/// What permits an enrolment. It is spent by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolledBy {
+    /// The invitation with this token hash.
+    Invitation([u8; 32]),
+    /// A session that may only enrol.
+    Session(SessionId),
+}
+
+/// How many recovery codes somebody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryCodes {
+    /// Not used yet.
+    pub left: u32,
+    /// In the set.
+    pub of: u32,
 }
 
 /// An invitation to be made.

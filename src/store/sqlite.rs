@@ -12,11 +12,14 @@ use rusqlite::{
     types::Type,
 };
 
-use super::{Added, Change, NewInvitation, SealedCookieKey, Sessions, Spent, Store, StoreError};
+use super::{
+    Added, Change, EnrolledBy, Enrolment, NewInvitation, RecoveryCodes, SealedCookieKey, Sessions, Spent,
+    Store, StoreError, recovery,
+};
 use crate::{
     account::{
-        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role, Session,
-        SessionId, TimeStep, User, UserId, UserName,
+        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role, Scope,
+        Session, SessionId, TimeStep, User, UserId, UserName,
     },
     time::Timestamp,
 };
@@ -220,33 +223,86 @@ impl Store for SqliteStore {
         })
     }
 
-    fn enrol(
-        &mut self,
-        token_hash: &[u8; 32],
-        factor: &Factor,
-        session: &Session,
-    ) -> Result<Spent, StoreError> {
+    fn enrol(&mut self, enrolment: &Enrolment) -> Result<Spent, StoreError> {
+        let Enrolment { by, factor, recovery_codes, password, session } = enrolment;
         self.write(|transaction| {
-            let spent = transaction.execute(
-                "UPDATE invitation SET used_at = :now
-                 WHERE token_hash = :token AND user_id = :user AND purpose = :purpose
-                   AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :now
-                   AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
-                named_params! {
-                    ":now": session.created_at.millis(),
-                    ":token": token_hash,
-                    ":user": session.user.0,
-                    ":purpose": InvitationPurpose::Enrol.as_str(),
-                },
-            )?;
+            let spent = match by {
+                EnrolledBy::Invitation(token_hash) => transaction.execute(
+                    "UPDATE invitation SET used_at = :now
+                     WHERE token_hash = :token AND user_id = :user
+                       AND used_at IS NULL AND revoked_at IS NULL AND expires_at > :now
+                       AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+                    named_params! {
+                        ":now": session.created_at.millis(),
+                        ":token": token_hash,
+                        ":user": session.user.0,
+                    },
+                )?,
+                EnrolledBy::Session(id) => transaction.execute(
+                    "UPDATE session SET ended_at = :now, end_reason = :reason
+                     WHERE id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now
+                       AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+                    named_params! {
+                        ":now": session.created_at.millis(),
+                        ":reason": EndReason::Replaced.as_str(),
+                        ":id": id.0,
+                        ":user": session.user.0,
+                    },
+                )?,
+            };
             if spent == 0 {
                 return Ok(Spent::Before);
+            }
+            if let EnrolledBy::Invitation(token_hash) = by {
+                end_others_if_recovering(transaction, token_hash, session)?;
             }
             match factor {
                 Factor::Authenticator(authenticator) => insert_authenticator(transaction, authenticator)?,
             }
+            if let Some(hashes) = recovery_codes {
+                recovery::replace(transaction, session.user, hashes, session.created_at)?;
+            }
+            if let Some(password) = password {
+                transaction.execute(
+                    "UPDATE user SET password = ?2 WHERE id = ?1",
+                    params![session.user.0, password],
+                )?;
+            }
             insert_session(transaction, session)?;
             Ok(Spent::First)
+        })
+    }
+
+    fn recovery_codes(&mut self, user: UserId) -> Result<RecoveryCodes, StoreError> {
+        self.run(|connection| recovery::count(connection, user))
+    }
+
+    fn replace_recovery_codes(
+        &mut self,
+        user: UserId,
+        hashes: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| recovery::replace(transaction, user, hashes, now))
+    }
+
+    fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            if recovery::spend(transaction, hash, session)? == 0 {
+                return Ok(Spent::Before);
+            }
+            insert_session(transaction, session)?;
+            Ok(Spent::First)
+        })
+    }
+
+    fn password(&mut self, user: UserId) -> Result<Option<String>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("SELECT password FROM user WHERE id = ?1")?
+                .query_row([user.0], |row| row.get(0))
+                .optional()
+                .map(Option::flatten)
         })
     }
 
@@ -466,19 +522,20 @@ fn authenticator(row: &Row<'_>) -> rusqlite::Result<Authenticator> {
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
-    let ended = match optional_time(row, 8)? {
-        Some(at) => Some((at, word(row, 9, "a reason", &EndReason::ALL, EndReason::as_str)?)),
+    let ended = match optional_time(row, 9)? {
+        Some(at) => Some((at, word(row, 10, "a reason", &EndReason::ALL, EndReason::as_str)?)),
         None => None,
     };
     Ok(Session {
         id: SessionId(row.get(0)?),
         user: UserId(row.get(1)?),
         method: word(row, 2, "a sign-in method", &Method::ALL, Method::as_str)?,
-        created_at: time(row, 3)?,
-        expires_at: time(row, 4)?,
-        last_active_at: time(row, 5)?,
-        client: parsed(row, 6, "an address", |text| text.parse().ok())?,
-        user_agent: row.get(7)?,
+        scope: word(row, 3, "a scope", &Scope::ALL, Scope::as_str)?,
+        created_at: time(row, 4)?,
+        expires_at: time(row, 5)?,
+        last_active_at: time(row, 6)?,
+        client: parsed(row, 7, "an address", |text| text.parse().ok())?,
+        user_agent: row.get(8)?,
         ended,
     })
 }
@@ -514,14 +571,37 @@ fn insert_authenticator(
     Ok(())
 }
 
+/// Whoever recovers may have lost a signed-in device: what is open elsewhere ends.
+fn end_others_if_recovering(
+    transaction: &Transaction<'_>,
+    token_hash: &[u8; 32],
+    session: &Session,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "UPDATE session SET ended_at = :now, end_reason = :reason
+         WHERE user_id = :user AND ended_at IS NULL
+           AND EXISTS (SELECT 1 FROM invitation WHERE token_hash = :token AND purpose = :recover)",
+        named_params! {
+            ":now": session.created_at.millis(),
+            ":reason": EndReason::Revoked.as_str(),
+            ":user": session.user.0,
+            ":token": token_hash,
+            ":recover": InvitationPurpose::Recover.as_str(),
+        },
+    )?;
+    Ok(())
+}
+
 fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
     transaction.execute(
-        "INSERT INTO session (id, user_id, method, created_at, expires_at, last_active_at, client, user_agent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO session
+             (id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             session.id.0,
             session.user.0,
             session.method.as_str(),
+            session.scope.as_str(),
             session.created_at.millis(),
             session.expires_at.millis(),
             session.last_active_at.millis(),

@@ -1,5 +1,5 @@
 //! The main job, as a person does it: follow the link, set up an app, sign in, work, sign out.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
 
@@ -48,8 +48,23 @@ async fn enrol(browser: &Browser, gate: &TestGate, name: &str) -> Secret {
     let phone = scan(browser).await;
     browser.fill("#code", &code(&phone, gate)).await;
     browser.click("main form button[type=submit]").await;
-    browser.wait_for_text("Stand-in for Proxmox VE").await;
+    save_codes(browser).await;
     phone
+}
+
+/// Types one of the recovery codes back, and goes on to the stand-in's page. Gives the codes.
+async fn save_codes(browser: &Browser) -> Vec<String> {
+    browser.wait_for("#typed").await;
+    let codes =
+        browser.eval("return [...document.querySelectorAll('main li code')].map((c) => c.textContent)").await;
+    let codes: Vec<String> =
+        codes.as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned()).collect();
+    browser.fill("#typed", &codes[3]).await;
+    browser.click("main form button[type=submit]").await;
+    browser.wait_for_path("/_gate/enrolled").await;
+    browser.click("main a.primary").await;
+    browser.wait_for_text("Stand-in for Proxmox VE").await;
+    codes
 }
 
 /// Signs in on the sign-in page that is shown.
@@ -110,7 +125,7 @@ async fn the_link_works_once_and_its_code_leaves_the_address_bar() {
     assert_eq!(pve.connections_seen(), 0);
     browser.fill("#code", &code(&phone, &gate)).await;
     browser.click("main form button[type=submit]").await;
-    browser.wait_for_text("Stand-in for Proxmox VE").await;
+    save_codes(&browser).await;
     browser.goto(&link).await;
 
     browser.wait_for_text("was used").await;
@@ -132,7 +147,7 @@ async fn a_deep_link_survives_signing_in_fragment_included() {
 }
 
 #[tokio::test]
-async fn without_javascript_a_pasted_code_enrols_and_a_code_signs_in() {
+async fn without_javascript_people_enrol_recover_and_sign_in() {
     let (_pve, gate) = gate().await;
     let options = Options { javascript: JavaScript::Off, ..Options::default() };
     let browser = browser(&gate, options).await;
@@ -144,6 +159,12 @@ async fn without_javascript_a_pasted_code_enrols_and_a_code_signs_in() {
     browser.wait_for("#code").await;
     let phone = scan(&browser).await;
     browser.fill("#code", &code(&phone, &gate)).await;
+    browser.click("main form button[type=submit]").await;
+    let codes = save_codes(&browser).await;
+    sign_out(&browser, &gate).await;
+    browser.goto(&format!("{}/_gate/recover", gate.url())).await;
+    browser.fill("#user", "bob").await;
+    browser.fill("#code", &codes[0].to_uppercase()).await;
     browser.click("main form button[type=submit]").await;
     browser.wait_for_text("Stand-in for Proxmox VE").await;
     sign_out(&browser, &gate).await;
@@ -182,14 +203,16 @@ async fn the_pages_are_photographed_light_dark_and_on_a_phone() {
         browser.goto(&format!("{}/_gate/sign-in", gate.url())).await;
         browser.wait_for("#user").await;
         browser.screenshot(&format!("sign-in-{look}")).await;
-        let link = gate.invite("alice").link(&gate.config.gate.public_url);
+        let link = gate.invite(&format!("alice-{look}")).link(&gate.config.gate.public_url);
         browser.goto(&link).await;
         browser.wait_for("#code").await;
         browser.screenshot(&format!("enrol-totp-{look}")).await;
         let phone = scan(&browser).await;
         browser.fill("#code", &code(&phone, &gate)).await;
         browser.click("main form button[type=submit]").await;
-        browser.wait_for_text("Stand-in for Proxmox VE").await;
+        browser.wait_for("#typed").await;
+        browser.screenshot(&format!("enrol-codes-{look}")).await;
+        save_codes(&browser).await;
         browser.screenshot(&format!("stand-in-{look}")).await;
         browser.goto(&format!("{}/_gate/", gate.url())).await;
         browser.wait_for_text("alice").await;

@@ -1,13 +1,15 @@
-//! Taking up an invitation.
+//! Taking up an invitation, or setting up what the policy asks for.
 //!
 //! The state between the steps is sealed into the form, so that a stranger's visit writes nothing to
-//! the store. Nothing is switched on before a code was verified; then one transaction spends the
-//! invitation, adds the authenticator app and opens the session.
+//! the store. Nothing is switched on before it was proven and the recovery codes were saved; then one
+//! transaction spends what permitted the enrolment, adds the sign-in method and the codes, and opens
+//! the session. Somebody who leaves in between starts again with the same link.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use qrcode::{EcLevel, QrCode, render::svg};
+use zeroize::Zeroizing;
 
 use super::{
     Answer, Form, Visit,
@@ -15,19 +17,20 @@ use super::{
     pages,
 };
 use crate::{
-    account::{Authenticator, Factor, FactorId, Invitation, Method, TimeStep, User},
+    account::{Authenticator, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep, User},
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
         Gate,
         ceremony::{
             invite::{self, InviteError, Token},
-            totp,
+            password::{self, PasswordError},
+            recovery, totp,
         },
         cookie::SessionSecret,
     },
-    secret,
-    store::{Spent, StoreError},
+    names, secret,
+    store::{EnrolledBy, Enrolment, Spent, StoreError},
     time::Timestamp,
 };
 
@@ -41,46 +44,92 @@ const ISSUER: &str = "Proxmox VE gate";
 /// Longest name of an authenticator app, in characters.
 const NAME: usize = 64;
 
+/// Sign-in method, recovery codes, done.
+const STEPS: u8 = 3;
+
+/// Somebody who may enrol, and what permits it.
+struct Guest {
+    by: EnrolledBy,
+    user: User,
+    /// Whether what they had was lost.
+    recovering: bool,
+}
+
+/// What the form of an authenticator app says again.
+#[derive(Default)]
+struct Again {
+    name: String,
+    wrong_code: bool,
+    password: Option<PasswordError>,
+}
+
 impl Gate {
-    pub(super) fn enrol_page(&self, visit: &Visit<'_>) -> Reply {
-        self.enrol_start(visit, StatusCode::OK, None)
+    pub(super) async fn enrol_page(&self, visit: &Visit<'_>) -> Answer {
+        match self.enrolling_session(visit) {
+            Some(by) => self.begin(visit, by).await,
+            None => Ok(self.enrol_start(visit, StatusCode::OK, None)),
+        }
     }
 
-    fn enrol_start(
-        &self,
-        visit: &Visit<'_>,
-        status: StatusCode,
-        problem: Option<pages::InvitationProblem>,
-    ) -> Reply {
-        let page = pages::EnrolStart { problem };
-        self.portal.page(status, visit.head, visit.now, |look| page.render(look))
+    pub(super) fn enrolled_page(&self, visit: &Visit<'_>) -> Reply {
+        let Some(session) = &visit.session else { return Reply::challenge() };
+        let user = session.user();
+        let page = pages::EnrolDone { user: user.name.as_str(), signed_in: true };
+        self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
     }
 
     pub(super) async fn enrol(&self, visit: &Visit<'_>, form: &Form) -> Answer {
         if form.has("state") {
-            self.continue_enrolment(visit, form).await
-        } else {
-            self.begin_enrolment(visit, form.get("token")).await
+            return self.go_on(visit, form).await;
+        }
+        let by = match self.enrolling_session(visit) {
+            Some(by) if form.get("token").is_empty() => by,
+            Some(_) | None => EnrolledBy::Invitation(Token::from_typed(form.get("token")).hash()),
+        };
+        self.begin(visit, by).await
+    }
+
+    /// The visitor's session, if it may enrol and nothing else.
+    fn enrolling_session(&self, visit: &Visit<'_>) -> Option<EnrolledBy> {
+        let session = visit.session.as_ref()?;
+        let alive = session.alive(self.sessions.limits(), visit.now).is_ok();
+        (alive && session.scope == Scope::EnrolOnly).then_some(EnrolledBy::Session(session.id))
+    }
+
+    async fn begin(&self, visit: &Visit<'_>, by: EnrolledBy) -> Answer {
+        match self.guest(visit, by).await? {
+            Ok(guest) => {
+                let secret = totp::Secret::random();
+                Ok(self.totp_form(visit, StatusCode::OK, &guest, &secret, &Again::default()))
+            }
+            Err(error) => Ok(self.invitation_refused(visit, error)),
         }
     }
 
-    async fn begin_enrolment(&self, visit: &Visit<'_>, typed: &str) -> Answer {
-        let token_hash = Token::from_typed(typed).hash();
-        let (invitation, user) = match self.invited(token_hash, visit.now).await? {
-            Ok(invited) => invited,
-            Err(error) => return Ok(self.invitation_refused(visit, error)),
-        };
-        let secret = totp::Secret::random();
-        Ok(self.totp_form(visit, StatusCode::OK, &invitation, &user, &secret, "", false))
+    /// Whoever may enrol by this.
+    async fn guest(
+        &self,
+        visit: &Visit<'_>,
+        by: EnrolledBy,
+    ) -> Result<Result<Guest, InviteError>, StoreError> {
+        match by {
+            EnrolledBy::Invitation(token_hash) => self.invited(token_hash, visit.now).await,
+            EnrolledBy::Session(_) if self.enrolling_session(visit).as_ref() == Some(&by) => {
+                Ok(match &visit.session {
+                    Some(session) => Ok(Guest { by, user: (*session.user()).clone(), recovering: false }),
+                    None => Err(InviteError::Unknown),
+                })
+            }
+            EnrolledBy::Session(_) => Ok(Err(InviteError::Expired)),
+        }
     }
 
-    /// The invitation and its user, if it can be taken up.
     async fn invited(
         &self,
         token_hash: [u8; 32],
         now: Timestamp,
-    ) -> Result<Result<(Invitation, User), InviteError>, StoreError> {
-        let found = self
+    ) -> Result<Result<Guest, InviteError>, StoreError> {
+        let (invitation, user) = self
             .store
             .call(move |store| {
                 let invitation = store.invitation(&token_hash)?;
@@ -91,14 +140,25 @@ impl Gate {
                 Ok((invitation, user))
             })
             .await?;
-        let (invitation, user) = found;
-        Ok(match invite::usable(invitation.as_ref(), now) {
-            Err(error) => Err(error),
-            Ok(invitation) => match user {
-                Some(user) if user.disabled_at.is_none() => Ok((invitation.clone(), user)),
-                Some(_) | None => Err(InviteError::Unknown),
-            },
+        Ok(match (invite::usable(invitation.as_ref(), now), user) {
+            (Err(error), _) => Err(error),
+            (Ok(invitation), Some(user)) if user.disabled_at.is_none() => Ok(Guest {
+                by: EnrolledBy::Invitation(token_hash),
+                user,
+                recovering: invitation.purpose == InvitationPurpose::Recover,
+            }),
+            (Ok(_), Some(_) | None) => Err(InviteError::Unknown),
         })
+    }
+
+    fn enrol_start(
+        &self,
+        visit: &Visit<'_>,
+        status: StatusCode,
+        problem: Option<pages::InvitationProblem>,
+    ) -> Reply {
+        let page = pages::EnrolStart { problem };
+        self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
     fn invitation_refused(&self, visit: &Visit<'_>, error: InviteError) -> Reply {
@@ -116,56 +176,66 @@ impl Gate {
         self.enrol_start(visit, StatusCode::FORBIDDEN, Some(problem))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one form, and what it shows")]
+    fn sealed(&self, visit: &Visit<'_>, guest: &Guest, progress: Progress) -> String {
+        State::new(&guest.by, guest.user.id, visit.now, progress).seal(&self.ceremony_key())
+    }
+
     fn totp_form(
         &self,
         visit: &Visit<'_>,
         status: StatusCode,
-        invitation: &Invitation,
-        user: &User,
+        guest: &Guest,
         secret: &totp::Secret,
-        name: &str,
-        wrong_code: bool,
+        again: &Again,
     ) -> Reply {
-        let account = format!("{}@{}", user.name, self.settings.public_url.host());
+        let account = format!("{}@{}", guest.user.name, self.settings.public_url.host());
         let otpauth = secret.to_url(&account, ISSUER);
         let progress = Progress::AddingApp { secret: secret.expose().to_vec().into() };
-        let state = State::new(invitation.token_hash, user.id, visit.now, progress);
         let page = pages::EnrolTotp {
-            step: pages::Step { at: 1, of: 1 },
-            user: user.name.as_str(),
+            step: pages::Step { at: 1, of: STEPS },
+            user: guest.user.name.as_str(),
             account: &account,
             qr_svg: &qr(&otpauth),
             otpauth: &otpauth,
             secret: &secret.to_base32(),
-            name,
-            state: &state.seal(&self.ceremony_key()),
-            wrong_code,
+            name: &again.name,
+            state: &self.sealed(visit, guest, progress),
+            wrong_code: again.wrong_code,
+            password: self.settings.auth.password,
+            password_problem: again.password,
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
-    async fn continue_enrolment(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+    async fn go_on(&self, visit: &Visit<'_>, form: &Form) -> Answer {
         let Some(state) = State::open(&self.ceremony_key(), form.get("state")) else {
             return Ok(self.invitation_refused(visit, InviteError::Unknown));
         };
-        let (invitation, user) = match self.invited(state.token_hash, visit.now).await? {
-            Ok((invitation, user)) if user.id == state.user() => (invitation, user),
+        let guest = match self.guest(visit, state.by()).await? {
+            Ok(guest) if guest.user.id == state.user() => guest,
             Ok(_) => return Ok(self.invitation_refused(visit, InviteError::Unknown)),
             Err(error) => return Ok(self.invitation_refused(visit, error)),
         };
-        match &state.progress {
+        let sealed_at = state.sealed_at();
+        match state.progress {
             Progress::AddingApp { secret } => {
-                let Some(secret) = totp::Secret::from_bytes(secret) else {
+                let Some(secret) = totp::Secret::from_bytes(&secret) else {
                     return Ok(self.invitation_refused(visit, InviteError::Unknown));
                 };
-                match self.proven_by_code(visit, form, &state, &invitation, &user, &secret) {
-                    Ok(proven) => self.finish(visit, &invitation, user, proven).await,
-                    Err(reply) => Ok(*reply),
-                }
+                let proven = match self.proven_by_code(visit, form, sealed_at, &guest, &secret) {
+                    Ok(proven) => proven,
+                    Err(reply) => return Ok(*reply),
+                };
+                let password = if self.settings.auth.password {
+                    self.passwords.hash(Zeroizing::new(form.get("password").to_owned())).await
+                } else {
+                    None
+                };
+                self.after_proof(visit, guest, proven, password).await
             }
-            // Comes with the first step that follows a proof.
-            Progress::Proven(_) => Ok(self.invitation_refused(visit, InviteError::Unknown)),
+            Progress::SavingCodes { proven, codes, password } => {
+                self.codes_saved(visit, form.get("typed"), guest, proven, codes, password).await
+            }
         }
     }
 
@@ -174,43 +244,118 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         form: &Form,
-        state: &State,
-        invitation: &Invitation,
-        user: &User,
+        sealed_at: Timestamp,
+        guest: &Guest,
         secret: &totp::Secret,
     ) -> Result<Proven, Box<Reply>> {
         let name: String = form.get("name").trim().chars().take(NAME).collect();
-        let again = |status| Box::new(self.totp_form(visit, status, invitation, user, secret, &name, true));
-        if visit.now.since(state.sealed_at()) > STATE_LIFETIME {
-            return Err(again(StatusCode::OK));
+        let mut again = Again { name, ..Again::default() };
+        if self.settings.auth.password {
+            again.password = password::acceptable(form.get("password")).err();
         }
-        match totp::verify(secret, form.get("code"), visit.now, TimeStep(0)) {
-            Ok(step) => Ok(Proven::totp(secret, step, &name)),
+        let verified = totp::verify(secret, form.get("code"), visit.now, TimeStep(0));
+        let status = match verified {
+            Ok(step) if visit.now.since(sealed_at) <= STATE_LIFETIME && again.password.is_none() => {
+                return Ok(Proven::totp(secret, step, &again.name));
+            }
+            Ok(_) => StatusCode::OK,
             Err(error) => {
+                again.wrong_code = true;
                 self.audit.record(
                     &Event::new(Action::InviteUse, Outcome::Failure)
                         .from(visit.client.ip())
-                        .of(&user.name)
+                        .of(&guest.user.name)
                         .by(Method::Totp)
                         .because(Reason::new("bad_code", error)),
                 );
-                Err(again(StatusCode::FORBIDDEN))
+                StatusCode::FORBIDDEN
             }
-        }
+        };
+        Err(Box::new(self.totp_form(visit, status, guest, secret, &again)))
     }
 
-    /// The one end of every enrolment: spends the invitation, switches on what was proven and opens the
-    /// session.
-    async fn finish(&self, visit: &Visit<'_>, invitation: &Invitation, user: User, proven: Proven) -> Answer {
+    /// A sign-in method works. Whoever has no recovery codes saves some first.
+    async fn after_proof(
+        &self,
+        visit: &Visit<'_>,
+        guest: Guest,
+        proven: Proven,
+        password: Option<String>,
+    ) -> Answer {
+        let user = guest.user.id;
+        let has = self.store.call(move |store| store.recovery_codes(user)).await?;
+        if !self.settings.auth.recovery || (has.left > 0 && !guest.recovering) {
+            return self.finish(visit, guest, proven, None, password).await;
+        }
+        let codes = recovery::fresh().iter().map(recovery::Code::written).collect();
+        Ok(self.codes_form(visit, StatusCode::OK, &guest, proven, codes, password, false))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is carried on, and what the form says")]
+    fn codes_form(
+        &self,
+        visit: &Visit<'_>,
+        status: StatusCode,
+        guest: &Guest,
+        proven: Proven,
+        codes: Vec<String>,
+        password: Option<String>,
+        typed_wrong: bool,
+    ) -> Reply {
+        let progress = Progress::SavingCodes { proven, codes: codes.clone(), password };
+        let page = pages::EnrolCodes {
+            step: pages::Step { at: 2, of: STEPS },
+            user: guest.user.name.as_str(),
+            codes: &codes,
+            made_at: visit.now,
+            state: &self.sealed(visit, guest, progress),
+            typed_wrong,
+        };
+        self.portal.page(status, visit.head, visit.now, |look| page.render(look))
+    }
+
+    /// One of the codes was typed back, which shows that they were saved.
+    async fn codes_saved(
+        &self,
+        visit: &Visit<'_>,
+        typed: &str,
+        guest: Guest,
+        proven: Proven,
+        codes: Vec<String>,
+        password: Option<String>,
+    ) -> Answer {
+        let read = |text: &String| recovery::Code::from_typed(text);
+        let typed = recovery::Code::from_typed(typed);
+        if typed.is_none() || !codes.iter().any(|code| read(code) == typed) {
+            let status = StatusCode::FORBIDDEN;
+            return Ok(self.codes_form(visit, status, &guest, proven, codes, password, true));
+        }
+        let key = self.recovery_key();
+        let hashes = codes.iter().filter_map(read).map(|code| code.hash(&key, guest.user.id)).collect();
+        self.finish(visit, guest, proven, Some(hashes), password).await
+    }
+
+    /// The one end of every enrolment: spends what permitted it, switches on what was proven and opens
+    /// the session.
+    async fn finish(
+        &self,
+        visit: &Visit<'_>,
+        guest: Guest,
+        proven: Proven,
+        recovery_codes: Option<Vec<[u8; 32]>>,
+        password: Option<String>,
+    ) -> Answer {
+        let Guest { by, user, .. } = guest;
         let (factor, method) = self.factor(&user, proven, visit.now);
         let session_secret = SessionSecret::random();
         let session = self.new_session(visit, &user, method, &session_secret);
-        let (token_hash, stored) = (invitation.token_hash, session.clone());
-        let spent = self.store.call(move |store| store.enrol(&token_hash, &factor, &stored)).await?;
-        match spent {
+        let renewed = recovery_codes.is_some();
+        let enrolment = Enrolment { by, factor, recovery_codes, password, session: session.clone() };
+        match self.store.call(move |store| store.enrol(&enrolment)).await? {
             Spent::Before => Ok(self.invitation_refused(visit, InviteError::Used)),
             Spent::First => {
-                for action in [Action::InviteUse, Action::FactorAdd] {
+                let renewal = renewed.then_some(Action::RecoveryRenew);
+                for action in [Action::InviteUse, Action::FactorAdd].into_iter().chain(renewal) {
                     self.audit.record(
                         &Event::new(action, Outcome::Success)
                             .from(visit.client.ip())
@@ -218,7 +363,8 @@ impl Gate {
                             .by(method),
                     );
                 }
-                Ok(self.open_session(visit, &session, user, &session_secret))
+                let done = format!("{}enrolled", names::PREFIX);
+                Ok(self.open_session(visit, &session, user, &session_secret, &done))
             }
         }
     }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{TimeStep, UserId},
+    account::{SessionId, TimeStep, UserId},
     secret::Key,
+    store::EnrolledBy,
     time::Timestamp,
 };
 
@@ -19,10 +20,17 @@ const CONTEXT: &[u8] = b"enrol";
 /// What is known between two steps.
 #[derive(Serialize, Deserialize)]
 pub(super) struct State {
-    pub(super) token_hash: [u8; 32],
+    by: By,
     user: i64,
     sealed_at: i64,
     pub(super) progress: Progress,
+}
+
+/// What permits the enrolment; see [`EnrolledBy`].
+#[derive(Serialize, Deserialize)]
+enum By {
+    Invitation([u8; 32]),
+    Session([u8; 32]),
 }
 
 /// How far somebody got.
@@ -33,8 +41,15 @@ pub(super) enum Progress {
         /// The secret in the QR code.
         secret: Zeroizing<Vec<u8>>,
     },
-    /// A first sign-in method was proven. What remains does not touch it.
-    Proven(Proven),
+    /// A sign-in method was proven; the recovery codes are shown and not confirmed yet.
+    SavingCodes {
+        /// What was proven.
+        proven: Proven,
+        /// The codes, as they are written.
+        codes: Vec<String>,
+        /// The hash of the password that was chosen, where one is wanted.
+        password: Option<String>,
+    },
 }
 
 /// A sign-in method that its owner has shown to work. It is not switched on yet.
@@ -61,8 +76,20 @@ impl Proven {
 
 impl State {
     /// A state of now.
-    pub(super) fn new(token_hash: [u8; 32], user: UserId, now: Timestamp, progress: Progress) -> Self {
-        Self { token_hash, user: user.0, sealed_at: now.millis(), progress }
+    pub(super) fn new(by: &EnrolledBy, user: UserId, now: Timestamp, progress: Progress) -> Self {
+        let by = match by {
+            EnrolledBy::Invitation(token_hash) => By::Invitation(*token_hash),
+            EnrolledBy::Session(id) => By::Session(id.0),
+        };
+        Self { by, user: user.0, sealed_at: now.millis(), progress }
+    }
+
+    /// What permits it.
+    pub(super) fn by(&self) -> EnrolledBy {
+        match self.by {
+            By::Invitation(token_hash) => EnrolledBy::Invitation(token_hash),
+            By::Session(id) => EnrolledBy::Session(SessionId(id)),
+        }
     }
 
     /// Whose enrolment it is.

@@ -11,6 +11,7 @@ mod form;
 pub mod look;
 mod next;
 pub mod pages;
+mod recover;
 mod sign_in;
 pub mod words;
 
@@ -112,6 +113,11 @@ impl Portal {
     pub(super) fn sign_in_first(&self, head: &request::Parts) -> Reply {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         Reply::see_other(&next::sign_in_url(target))
+    }
+
+    /// A person with a session that may only enrol is sent to do so.
+    pub(super) fn enrol_first(&self) -> Reply {
+        Reply::see_other(&format!("{}enrol", names::PREFIX))
     }
 
     /// Policy refused a request.
@@ -339,8 +345,11 @@ impl Gate {
             (Route::SignIn, None) => Ok(self.sign_in_page(&visit)),
             (Route::SignIn, Some(form)) => self.sign_in(&visit, &form).await,
             (Route::SignOut, _) => self.sign_out(&visit).await,
-            (Route::Enrol, None) => Ok(self.enrol_page(&visit)),
+            (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
+            (Route::Enrolled, _) => Ok(self.enrolled_page(&visit)),
+            (Route::Recover, None) => Ok(self.recover_page(&visit)),
+            (Route::Recover, Some(form)) => self.recover(&visit, &form).await,
             (Route::Asset, _) => Ok(self.asset(&visit)),
             (Route::Ca, _) => Ok(self.ca(&visit)),
             (Route::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),

@@ -6,7 +6,7 @@ use http::{StatusCode, header};
 
 use super::{Answer, Form, Visit, next, pages};
 use crate::{
-    account::{Authenticator, EndReason, Method, Session, TimeStep, User, UserName},
+    account::{Authenticator, EndReason, Method, Scope, Session, TimeStep, User, UserName},
     audit::{Action, Event, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -39,6 +39,9 @@ pub(super) enum SignInError {
     /// The code is not good.
     #[error(transparent)]
     Code(#[from] TotpError),
+    /// Not one of the user's recovery codes, or a used one.
+    #[error("no unused recovery code of the user")]
+    NoSuchRecoveryCode,
     /// Another sign-in spent the code in the same moment.
     #[error("code was used by another sign-in")]
     Raced,
@@ -50,6 +53,7 @@ impl From<&SignInError> for Reason {
             SignInError::NotAName | SignInError::UnknownUser => "unknown_user",
             SignInError::Disabled => "disabled",
             SignInError::NoAuthenticator => "not_enrolled",
+            SignInError::NoSuchRecoveryCode => "bad_code",
             SignInError::Code(TotpError::NotACode | TotpError::NoMatch) => "bad_code",
             SignInError::Code(TotpError::Reused { .. }) | SignInError::Raced => "code_reused",
         };
@@ -73,7 +77,8 @@ impl Gate {
         user: &str,
         notice: Option<pages::SignInNotice>,
     ) -> Reply {
-        let page = pages::SignIn { user, password: false, passkeys: false, notice, failures: 0 };
+        let password = self.settings.auth.password;
+        let page = pages::SignIn { user, password, passkeys: false, notice, failures: 0 };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
@@ -119,9 +124,10 @@ impl Gate {
         };
         let secret = SessionSecret::random();
         let session = self.new_session(visit, &user, Method::Totp, &secret);
+        let next = next::after_sign_in(visit.head.uri.query());
         let stored = session.clone();
         match self.store.call(move |store| store.sign_in_by_step(&factor, step, &stored)).await? {
-            Spent::First => Ok(Ok(self.open_session(visit, &session, user, &secret))),
+            Spent::First => Ok(Ok(self.open_session(visit, &session, user, &secret, &next))),
             Spent::Before => Ok(Err(SignInError::Raced)),
         }
     }
@@ -168,6 +174,7 @@ impl Gate {
             id: secret.id(),
             user: user.id,
             method,
+            scope: Scope::Full,
             created_at: visit.now,
             expires_at: visit.now.plus(self.sessions.limits().lifetime),
             last_active_at: visit.now,
@@ -177,13 +184,14 @@ impl Gate {
         }
     }
 
-    /// The session is in the store: hands it to the browser.
+    /// The session is in the store: hands it to the browser, which goes on to `next`, a path of ours.
     pub(super) fn open_session(
         &self,
         visit: &Visit<'_>,
         session: &Session,
         user: User,
         secret: &SessionSecret,
+        next: &str,
     ) -> Reply {
         self.audit.record(
             &Event::new(Action::SignIn, Outcome::Success)
@@ -193,7 +201,7 @@ impl Gate {
                 .in_session(session.id),
         );
         self.sessions.insert(session, user);
-        let reply = Reply::see_other(&next::after_sign_in(visit.head.uri.query()));
+        let reply = Reply::see_other(next);
         match self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session) {
             Some(cookie) => reply.with_cookie(cookie),
             None => self.portal.internal(visit.head, visit.now),

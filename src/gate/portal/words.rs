@@ -122,6 +122,12 @@ words! {
     check_and_continue => "Check and continue", "Prüfen und weiter";
     wrong_code => "That code did not match. Enter the one that your app shows now.",
         "Dieser Code stimmte nicht. Geben Sie den ein, den Ihre App jetzt zeigt.";
+    choose_password => "Choose a password for the gate", "Wählen Sie ein Passwort für das Gate";
+    choose_password_hint => "At least 8 characters. You will type it together with the code.",
+        "Mindestens 8 Zeichen. Sie geben es zusammen mit dem Code ein.";
+    password_short => "That password is too short. Use at least 8 characters.",
+        "Dieses Passwort ist zu kurz. Verwenden Sie mindestens 8 Zeichen.";
+    password_long => "That password is too long.", "Dieses Passwort ist zu lang.";
     enrol_passkey => "Create a passkey", "Passkey erstellen";
     enrol_passkey_lead => "A passkey signs you in with your fingerprint, face, PIN or security key. It cannot be guessed, and no other site can ask for it.",
         "Mit einem Passkey melden Sie sich mit Fingerabdruck, Gesicht, PIN oder Sicherheitsschlüssel an. Er lässt sich nicht erraten, und keine andere Website kann ihn erfragen.";

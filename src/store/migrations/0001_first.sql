@@ -5,7 +5,9 @@ CREATE TABLE user (
     name        TEXT    NOT NULL UNIQUE,
     role        TEXT    NOT NULL CHECK (role IN ('user', 'admin')),
     created_at  INTEGER NOT NULL,
-    disabled_at INTEGER
+    disabled_at INTEGER,
+    -- argon2id, as a PHC string; only where auth.password asks for one.
+    password    TEXT
 ) STRICT;
 
 -- Authenticator apps. `sealed_secret` opens only with the master key.
@@ -19,6 +21,15 @@ CREATE TABLE authenticator (
     last_used_at  INTEGER
 ) STRICT;
 CREATE INDEX authenticator_of_user ON authenticator (user_id);
+
+-- Recovery codes, as keyed hashes. A set is made and replaced as a whole.
+CREATE TABLE recovery_code (
+    hash       BLOB    NOT NULL PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    used_at    INTEGER
+) STRICT;
+CREATE INDEX recovery_code_of_user ON recovery_code (user_id);
 
 -- One-time links. The token itself is nowhere.
 CREATE TABLE invitation (
@@ -37,6 +48,7 @@ CREATE TABLE session (
     id             BLOB    NOT NULL PRIMARY KEY,
     user_id        INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
     method         TEXT    NOT NULL,
+    scope          TEXT    NOT NULL CHECK (scope IN ('full', 'enrol-only')),
     created_at     INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
     last_active_at INTEGER NOT NULL,

@@ -18,6 +18,8 @@ pub struct Person {
     pub name: String,
     pub client: Client,
     pub phone: Secret,
+    /// Recovery codes, as the page showed them; empty where none were made.
+    pub codes: Vec<String>,
 }
 
 impl Person {
@@ -38,11 +40,17 @@ impl Person {
         let page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
         let Some((phone, state)) = scan(&page.text()) else {
             let phone = Secret::random();
-            return (Self { name: name.to_owned(), client, phone }, page);
+            return (Self { name: name.to_owned(), client, phone, codes: Vec::new() }, page);
         };
-        let mut person = Self { name: name.to_owned(), client, phone };
+        let mut person = Self { name: name.to_owned(), client, phone, codes: Vec::new() };
         let code = person.code(gate);
         let fields = [("state", state.as_str()), ("name", "Phone"), ("code", &code)];
+        let reply = person.client.post_form("/_gate/enrol", &fields).await;
+        let codes = printed_codes(&reply.text());
+        let Some(first) = codes.first().cloned() else { return (person, reply) };
+        person.codes = codes;
+        let state = state_of(&reply.text()).unwrap();
+        let fields = [("state", state.as_str()), ("typed", &first)];
         let reply = person.client.post_form("/_gate/enrol", &fields).await;
         (person, reply)
     }
@@ -116,7 +124,21 @@ impl Person {
 /// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
 fn scan(page: &str) -> Option<(Secret, String)> {
     let secret = page.split_once("secret=")?.1.split(['&', '"']).next()?;
-    let state = page.split_once("name=\"state\" value=\"")?.1.split('"').next()?;
+    let state = state_of(page)?;
     let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
-    Some((Secret::from_bytes(&bytes)?, state.to_owned()))
+    Some((Secret::from_bytes(&bytes)?, state))
+}
+
+/// The sealed state that a form of the enrolment carries.
+pub fn state_of(page: &str) -> Option<String> {
+    let state = page.split_once("name=\"state\" value=\"")?.1.split('"').next()?;
+    Some(state.to_owned())
+}
+
+/// The recovery codes on a page.
+pub fn printed_codes(page: &str) -> Vec<String> {
+    let is_code = |text: &&str| {
+        text.len() == 19 && text.split('-').count() == 4 && text.split('-').all(|group| group.len() == 4)
+    };
+    page.split(['<', '>', '"', ' ', '\n']).filter(is_code).map(str::to_owned).collect()
 }

@@ -1,7 +1,7 @@
 //! Setting up a first factor from an invitation, `/_gate/enrol`.
 
 use super::rendered;
-use crate::time::Timestamp;
+use crate::{gate::ceremony::password::PasswordError, time::Timestamp};
 
 /// Where in the set-up a page stands, as people count: from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct EnrolTotp<'a> {
     pub state: &'a str,
     /// Whether the code sent did not match.
     pub wrong_code: bool,
+    /// Whether a password of the gate's own is chosen as well. Field: `password`.
+    pub password: bool,
+    /// Why the password that was sent can't be one.
+    pub password_problem: Option<PasswordError>,
 }
 
 impl EnrolTotp<'_> {

@@ -61,6 +61,8 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         name: "",
         state: user,
         wrong_code: false,
+        password: false,
+        password_problem: None,
     };
     let passkey = EnrolPasskey { step: step(1), user, state: user, totp: true, trouble: None };
     let shown =

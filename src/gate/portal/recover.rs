@@ -1,0 +1,91 @@
+//! Signing in with a recovery code.
+
+use http::StatusCode;
+
+use super::{Answer, Form, Visit, next, pages, sign_in::SignInError};
+use crate::{
+    account::{Method, Scope, UserName},
+    audit::{Action, Event, Outcome},
+    connection::reply::Reply,
+    gate::{Gate, ceremony::recovery::Code, cookie::SessionSecret, policy},
+    store::Spent,
+};
+
+impl Gate {
+    pub(super) fn recover_page(&self, visit: &Visit<'_>) -> Reply {
+        if !self.settings.auth.recovery {
+            return self.portal.refusal(policy::Refusal::NoSuchPage, visit.head, visit.now);
+        }
+        self.recover_form(visit, StatusCode::OK, "", false)
+    }
+
+    fn recover_form(&self, visit: &Visit<'_>, status: StatusCode, user: &str, no_match: bool) -> Reply {
+        let page = pages::Recover { user, no_match };
+        self.portal.page(status, visit.head, visit.now, |look| page.render(look))
+    }
+
+    pub(super) async fn recover(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+        if !self.settings.auth.recovery {
+            return Ok(self.portal.refusal(policy::Refusal::NoSuchPage, visit.head, visit.now));
+        }
+        let typed = form.get("user");
+        let error = match typed.parse::<UserName>() {
+            Err(_) => SignInError::NotAName,
+            Ok(name) => match Code::from_typed(form.get("code")) {
+                None => SignInError::NoSuchRecoveryCode,
+                Some(code) => match self.recover_by_code(visit, name, &code).await? {
+                    Ok(reply) => return Ok(reply),
+                    Err(error) => error,
+                },
+            },
+        };
+        let event =
+            Event::new(Action::RecoveryUse, Outcome::Failure).from(visit.client.ip()).by(Method::Recovery);
+        let event = match typed.parse::<UserName>() {
+            Ok(name) => event.of(&name),
+            Err(_) => event.of_typed(typed),
+        };
+        self.audit.record(&event.because(&error));
+        Ok(self.recover_form(visit, StatusCode::FORBIDDEN, typed, true))
+    }
+
+    async fn recover_by_code(
+        &self,
+        visit: &Visit<'_>,
+        name: UserName,
+        code: &Code,
+    ) -> Result<Result<Reply, SignInError>, crate::store::StoreError> {
+        let found = self.store.call(move |store| store.user_by_name(&name)).await?;
+        let key = self.recovery_key();
+        let Some(user) = found else {
+            // An unknown name costs what a known one does, but for the write that only a good code makes.
+            let _ = code.hash(&key, crate::account::UserId(0));
+            return Ok(Err(SignInError::UnknownUser));
+        };
+        if user.disabled_at.is_some() {
+            return Ok(Err(SignInError::Disabled));
+        }
+        let hash = code.hash(&key, user.id);
+        let secret = SessionSecret::random();
+        let mut session = self.new_session(visit, &user, Method::Recovery, &secret);
+        // Where the policy asks for a passkey, a code that could be phished opens nothing but the way to
+        // enrol one.
+        if !self.settings.auth.totp {
+            session.scope = Scope::EnrolOnly;
+        }
+        let stored = session.clone();
+        match self.store.call(move |store| store.sign_in_by_recovery_code(&hash, &stored)).await? {
+            Spent::Before => Ok(Err(SignInError::NoSuchRecoveryCode)),
+            Spent::First => {
+                self.audit.record(
+                    &Event::new(Action::RecoveryUse, Outcome::Success)
+                        .from(visit.client.ip())
+                        .of(&user.name)
+                        .by(Method::Recovery),
+                );
+                let next = next::after_sign_in(visit.head.uri.query());
+                Ok(Ok(self.open_session(visit, &session, user, &secret, &next)))
+            }
+        }
+    }
+}
