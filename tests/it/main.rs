@@ -4,5 +4,6 @@ mod harness;
 
 mod certificates;
 mod configuration;
+mod denial;
 mod signed_in_page;
 mod stand_in;

@@ -8,6 +8,7 @@
 mod client;
 mod person;
 mod scratch;
+mod wire;
 
 use std::{
     net::SocketAddr,
@@ -19,6 +20,7 @@ use std::{
 pub use client::{Client, Console, Reply};
 pub use person::Person;
 pub use scratch::Scratch;
+pub use wire::{Answer, Wire};
 
 use pvegate::{
     account::{InvitationPurpose, Role, User},
