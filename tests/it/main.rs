@@ -5,5 +5,6 @@ mod harness;
 mod certificates;
 mod configuration;
 mod denial;
+mod faithful;
 mod signed_in_page;
 mod stand_in;
