@@ -196,7 +196,13 @@ impl Gate {
         };
         let facts = Facts::of(&head, &self.origin, visitor.fact);
         let verdict = policy::decide(&facts);
+        // What is refused is nobody at work: another site's page could keep a session alive by it.
+        let is_carried_out = match verdict {
+            Verdict::Forward | Verdict::Portal(_) => true,
+            Verdict::SignInFirst | Verdict::Challenge | Verdict::Refuse(_) => false,
+        };
         if let (Some(session), SessionFact::Alive) = (&visitor.session, visitor.fact)
+            && is_carried_out
             && policy::is_activity(&head.method, head.uri.path(), facts.navigation)
         {
             session.touch(now);
