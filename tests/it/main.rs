@@ -6,5 +6,6 @@ mod certificates;
 mod configuration;
 mod denial;
 mod faithful;
+mod sessions;
 mod signed_in_page;
 mod stand_in;

@@ -18,7 +18,7 @@ use std::{
 };
 
 pub use client::{Client, Console, Reply};
-pub use person::Person;
+pub use person::{Person, scan};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 

@@ -34,25 +34,42 @@ impl Person {
 
     /// Takes up an invitation, whatever comes of it.
     pub async fn take_up(gate: &TestGate, name: &str, token: &Token) -> (Self, Reply) {
+        match Self::scan(gate, name, token).await {
+            Ok((mut person, state)) => {
+                let code = person.code(gate);
+                let reply = person.finish(&state, &code).await;
+                (person, reply)
+            }
+            Err(reply) => {
+                let (client, phone) = (gate.client(), Secret::random());
+                (Self { name: name.to_owned(), client, phone }, *reply)
+            }
+        }
+    }
+
+    /// Opens an invitation and scans the QR code; with it the state that the form carries. `Err`: there
+    /// was none.
+    pub async fn scan(gate: &TestGate, name: &str, token: &Token) -> Result<(Self, String), Box<Reply>> {
         let mut client = gate.client();
         let link = token.link(&gate.config.gate.public_url);
         let code = link.split_once('#').unwrap().1.to_owned();
         let page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
-        let Some((phone, state)) = scan(&page.text()) else {
-            let phone = Secret::random();
-            return (Self { name: name.to_owned(), client, phone, codes: Vec::new() }, page);
-        };
-        let mut person = Self { name: name.to_owned(), client, phone, codes: Vec::new() };
-        let code = person.code(gate);
-        let fields = [("state", state.as_str()), ("name", "Phone"), ("code", &code)];
-        let reply = person.client.post_form("/_gate/enrol", &fields).await;
+        match scan(&page.text()) {
+            Some((phone, state)) => Ok((Self { name: name.to_owned(), client, phone, codes: Vec::new() }, state)),
+            None => Err(Box::new(page)),
+        }
+    }
+
+    /// Sends the enrolment's form with a code, and types a recovery code back where some are shown.
+    pub async fn finish(&mut self, state: &str, code: &str) -> Reply {
+        let fields = [("state", state), ("name", "Phone"), ("code", code)];
+        let reply = self.client.post_form("/_gate/enrol", &fields).await;
         let codes = printed_codes(&reply.text());
-        let Some(first) = codes.first().cloned() else { return (person, reply) };
-        person.codes = codes;
+        let Some(first) = codes.first().cloned() else { return reply };
+        self.codes = codes;
         let state = state_of(&reply.text()).unwrap();
         let fields = [("state", state.as_str()), ("typed", &first)];
-        let reply = person.client.post_form("/_gate/enrol", &fields).await;
-        (person, reply)
+        self.client.post_form("/_gate/enrol", &fields).await
     }
 
     /// What the phone shows.
@@ -122,7 +139,7 @@ impl Person {
 }
 
 /// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
-fn scan(page: &str) -> Option<(Secret, String)> {
+pub fn scan(page: &str) -> Option<(Secret, String)> {
     let secret = page.split_once("secret=")?.1.split(['&', '"']).next()?;
     let state = state_of(page)?;
     let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
