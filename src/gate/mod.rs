@@ -199,7 +199,7 @@ impl Gate {
         // What is refused is nobody at work: another site's page could keep a session alive by it.
         let is_carried_out = match verdict {
             Verdict::Forward | Verdict::Portal(_) => true,
-            Verdict::SignInFirst | Verdict::Challenge | Verdict::Refuse(_) => false,
+            Verdict::SignInFirst | Verdict::EnrolFirst | Verdict::Challenge | Verdict::Refuse(_) => false,
         };
         if let (Some(session), SessionFact::Alive) = (&visitor.session, visitor.fact)
             && is_carried_out

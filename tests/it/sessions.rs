@@ -187,8 +187,12 @@ async fn gates_on_one_store_know_each_others_sessions_and_their_ends() {
     let elsewhere = at(&two, &alice);
 
     assert_eq!(elsewhere.clone().get("/").await.status, 200);
-    let mut console =
-        Person { name: "alice".to_owned(), client: elsewhere.clone(), phone: alice.phone.clone() };
+    let mut console = Person {
+        name: "alice".to_owned(),
+        client: elsewhere.clone(),
+        phone: alice.phone.clone(),
+        codes: Vec::new(),
+    };
     let mut console = console.console().await;
     console.echo(b"uptime\n").await.unwrap();
     alice.sign_out().await;

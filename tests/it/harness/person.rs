@@ -42,7 +42,7 @@ impl Person {
             }
             Err(reply) => {
                 let (client, phone) = (gate.client(), Secret::random());
-                (Self { name: name.to_owned(), client, phone }, *reply)
+                (Self { name: name.to_owned(), client, phone, codes: Vec::new() }, *reply)
             }
         }
     }
@@ -55,7 +55,9 @@ impl Person {
         let code = link.split_once('#').unwrap().1.to_owned();
         let page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
         match scan(&page.text()) {
-            Some((phone, state)) => Ok((Self { name: name.to_owned(), client, phone, codes: Vec::new() }, state)),
+            Some((phone, state)) => {
+                Ok((Self { name: name.to_owned(), client, phone, codes: Vec::new() }, state))
+            }
             None => Err(Box::new(page)),
         }
     }
