@@ -186,7 +186,7 @@ fn examine(head: &request::Parts, rules: &Rules<'_>) -> Result<(), HeadRefusal> 
         Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
             Err(HeadRefusal::Expectation)
         }
-        _ => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

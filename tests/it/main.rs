@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod architecture;
 mod certificates;
 mod configuration;
 mod denial;
