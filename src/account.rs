@@ -269,6 +269,10 @@ impl Scope {
     }
 }
 
+/// A device's identifier: SHA-256 of the 256 random bits that its cookie carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeviceId(pub [u8; 32]);
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {

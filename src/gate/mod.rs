@@ -7,6 +7,7 @@
 pub mod ceremony;
 pub mod cookie;
 pub mod live;
+pub mod lockout;
 mod permitted;
 pub mod policy;
 pub mod portal;

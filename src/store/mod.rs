@@ -8,19 +8,21 @@
 //! The trait is synchronous, as its command-line users are; a gate talks to it through a
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
+mod lockout;
 mod recovery;
 mod sqlite;
 mod thread;
 
 use std::path::PathBuf;
 
+pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
 
 use crate::{
     account::{
-        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Role, Session, SessionId,
-        TimeStep, User, UserId, UserName,
+        Authenticator, DeviceId, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Role, Session,
+        SessionId, TimeStep, User, UserId, UserName,
     },
     time::Timestamp,
 };
@@ -61,6 +63,68 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// The user may not sign in any more: their sessions end and their devices are unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn disable_user(&mut self, user: UserId, now: Timestamp) -> Result<Disabled, StoreError>;
+
+    /// The user may sign in again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn enable_user(&mut self, user: UserId) -> Result<Enabled, StoreError>;
+
+    /// Reads all that concerns an attempt to sign in with a code, and writes the counts that `charge`
+    /// makes of it; where that is `None`, writes as much about nobody. What came back was on disk
+    /// before the code is compared with anything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn try_code(
+        &mut self,
+        attempt: &Attempt,
+        charge: &dyn Fn(&Tried) -> Option<Guesses>,
+    ) -> Result<Tried, StoreError>;
+
+    /// The attempt's code was right: writes the counts that `settle` makes of those there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn settle_code(
+        &mut self,
+        user: UserId,
+        attempt: &Attempt,
+        settle: &dyn Fn(Guesses) -> Guesses,
+    ) -> Result<(), StoreError>;
+
+    /// Ends every row of wrong codes and the count since the last success: the user came in by
+    /// something stronger. The guesses of the year stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn lift_lockout(&mut self, user: UserId) -> Result<(), StoreError>;
+
+    /// Forgets everything that was guessed at an account, the guesses of the year too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn unlock(&mut self, user: UserId) -> Result<Unlocked, StoreError>;
+
+    /// Knows a device of the user for [`DEVICE_LIFETIME`] from `now`. The one unused for longest is
+    /// forgotten where there are more than [`DEVICES_PER_USER`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn know_device(&mut self, user: UserId, device: DeviceId, now: Timestamp) -> Result<(), StoreError>;
 
     /// Makes an invitation, and revokes the user's earlier ones that nobody used.
     ///
@@ -292,6 +356,28 @@ pub enum Added<T> {
     New(T),
     /// It was there before; nothing changed.
     Exists,
+}
+
+/// What became of disabling a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Disabled {
+    /// They are disabled, and these sessions ended.
+    Now(Vec<SessionId>),
+    /// They were before; nothing changed.
+    Before,
+    /// No administrator would be left who may sign in; nothing changed.
+    LastAdmin,
+}
+
+/// What became of enabling a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Enabled {
+    /// They are enabled.
+    Now,
+    /// They were before; nothing changed.
+    Before,
 }
 
 /// What became of something that works once.

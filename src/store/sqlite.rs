@@ -13,13 +13,13 @@ use rusqlite::{
 };
 
 use super::{
-    Added, Change, EnrolledBy, Enrolment, NewInvitation, RecoveryCodes, SealedCookieKey, Sessions, Spent,
-    Store, StoreError, recovery,
+    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, RecoveryCodes,
+    SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked, lockout, recovery,
 };
 use crate::{
     account::{
-        Authenticator, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role, Scope,
-        Session, SessionId, TimeStep, User, UserId, UserName,
+        Authenticator, DeviceId, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role,
+        Scope, Session, SessionId, TimeStep, User, UserId, UserName,
     },
     time::Timestamp,
 };
@@ -108,6 +108,30 @@ impl SqliteStore {
         })
     }
 
+    /// One in memory, and what tests need to look into it.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        let connection = Connection::open_in_memory()
+            .map_err(|source| StoreError::Sqlite { path: path.clone(), source })?;
+        let mut store = Self { path, connection, heard: Heard::Nothing };
+        store.run(|connection| connection.pragma_update(None, "foreign_keys", true))?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&mut self, table: &str) -> Result<i64, StoreError> {
+        self.run(|connection| {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn delete_user_by_hand(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.write(|transaction| transaction.execute("DELETE FROM user WHERE id = ?1", [user.0]).map(drop))
+    }
+
     fn run<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         read(&self.connection).map_err(|source| self.failed(source))
     }
@@ -164,12 +188,7 @@ impl Store for SqliteStore {
     }
 
     fn user_by_name(&mut self, name: &UserName) -> Result<Option<User>, StoreError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached(&format!("SELECT {USER} FROM user WHERE name = ?1"))?
-                .query_row([name.as_str()], user)
-                .optional()
-        })
+        self.run(|connection| user_by_name(connection, name.as_str()))
     }
 
     fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
@@ -179,6 +198,70 @@ impl Store for SqliteStore {
                 .query_row([id.0], user)
                 .optional()
         })
+    }
+
+    fn disable_user(&mut self, user: UserId, now: Timestamp) -> Result<Disabled, StoreError> {
+        self.write(|transaction| {
+            let others: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM user WHERE id = ?1 AND role <> 'admin')
+                     OR EXISTS (SELECT 1 FROM user WHERE id <> ?1 AND role = 'admin' AND disabled_at IS NULL)",
+                [user.0],
+                |row| row.get(0),
+            )?;
+            let disabled = transaction.execute(
+                "UPDATE user SET disabled_at = ?2 WHERE id = ?1 AND disabled_at IS NULL AND ?3",
+                params![user.0, now.millis(), others],
+            )?;
+            if disabled == 0 {
+                let enabled: bool = transaction.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM user WHERE id = ?1 AND disabled_at IS NULL)",
+                    [user.0],
+                    |row| row.get(0),
+                )?;
+                return Ok(if enabled { Disabled::LastAdmin } else { Disabled::Before });
+            }
+            lockout::forget_devices(transaction, user)?;
+            end_sessions(transaction, &Sessions::Of(user), EndReason::Disabled, now).map(Disabled::Now)
+        })
+    }
+
+    fn enable_user(&mut self, user: UserId) -> Result<Enabled, StoreError> {
+        self.write(|transaction| {
+            let enabled = transaction.execute(
+                "UPDATE user SET disabled_at = NULL WHERE id = ?1 AND disabled_at IS NOT NULL",
+                [user.0],
+            )?;
+            Ok(if enabled == 0 { Enabled::Before } else { Enabled::Now })
+        })
+    }
+
+    fn try_code(
+        &mut self,
+        attempt: &Attempt,
+        charge: &dyn Fn(&Tried) -> Option<Guesses>,
+    ) -> Result<Tried, StoreError> {
+        self.write(|transaction| lockout::try_code(transaction, attempt, charge))
+    }
+
+    fn settle_code(
+        &mut self,
+        user: UserId,
+        attempt: &Attempt,
+        settle: &dyn Fn(Guesses) -> Guesses,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| lockout::settle(transaction, user, attempt, settle))
+    }
+
+    fn lift_lockout(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.write(|transaction| lockout::lift(transaction, user).map(drop))
+    }
+
+    fn unlock(&mut self, user: UserId) -> Result<Unlocked, StoreError> {
+        self.write(|transaction| lockout::unlock(transaction, user))
+    }
+
+    fn know_device(&mut self, user: UserId, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
+        self.write(|transaction| lockout::know_device(transaction, user, device, now))
     }
 
     fn invite(&mut self, invitation: &NewInvitation) -> Result<(), StoreError> {
@@ -307,15 +390,7 @@ impl Store for SqliteStore {
     }
 
     fn authenticators(&mut self, user: UserId) -> Result<Vec<Authenticator>, StoreError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT id, user_id, name, sealed_secret, last_step, created_at, last_used_at
-                     FROM authenticator WHERE user_id = ?1 ORDER BY created_at, rowid",
-                )?
-                .query_map([user.0], authenticator)?
-                .collect()
-        })
+        self.run(|connection| authenticators(connection, user))
     }
 
     fn sign_in_by_step(
@@ -371,30 +446,7 @@ impl Store for SqliteStore {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let (one, user) = match which {
-            Sessions::One(id) => (Some(id.0), None),
-            Sessions::Of(user) => (None, Some(user.0)),
-            Sessions::All => (None, None),
-        };
-        self.write(|transaction| {
-            transaction
-                .prepare_cached(
-                    "UPDATE session SET ended_at = :now, end_reason = :reason
-                     WHERE ended_at IS NULL AND (:one IS NULL OR id = :one)
-                       AND (:user IS NULL OR user_id = :user)
-                     RETURNING id",
-                )?
-                .query_map(
-                    named_params! {
-                        ":now": now.millis(),
-                        ":reason": reason.as_str(),
-                        ":one": one,
-                        ":user": user,
-                    },
-                    |row| row.get(0).map(SessionId),
-                )?
-                .collect()
-        })
+        self.write(|transaction| end_sessions(transaction, which, reason, now))
     }
 
     fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
@@ -590,6 +642,53 @@ fn end_others_if_recovering(
         },
     )?;
     Ok(())
+}
+
+pub(super) fn user_by_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!("SELECT {USER} FROM user WHERE name = ?1"))?
+        .query_row([name], user)
+        .optional()
+}
+
+pub(super) fn authenticators(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Authenticator>> {
+    connection
+        .prepare_cached(
+            "SELECT id, user_id, name, sealed_secret, last_step, created_at, last_used_at
+             FROM authenticator WHERE user_id = ?1 ORDER BY created_at, rowid",
+        )?
+        .query_map([user.0], authenticator)?
+        .collect()
+}
+
+fn end_sessions(
+    transaction: &Transaction<'_>,
+    which: &Sessions,
+    reason: EndReason,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<SessionId>> {
+    let (one, user) = match which {
+        Sessions::One(id) => (Some(id.0), None),
+        Sessions::Of(user) => (None, Some(user.0)),
+        Sessions::All => (None, None),
+    };
+    transaction
+        .prepare_cached(
+            "UPDATE session SET ended_at = :now, end_reason = :reason
+             WHERE ended_at IS NULL AND (:one IS NULL OR id = :one)
+               AND (:user IS NULL OR user_id = :user)
+             RETURNING id",
+        )?
+        .query_map(
+            named_params! {
+                ":now": now.millis(),
+                ":reason": reason.as_str(),
+                ":one": one,
+                ":user": user,
+            },
+            |row| row.get(0).map(SessionId),
+        )?
+        .collect()
 }
 
 fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {

@@ -67,6 +67,42 @@ CREATE TABLE cookie_key (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- Devices that signed in before. `id` is the SHA-256 of what the cookie carries.
+CREATE TABLE device (
+    user_id      INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    id           BLOB    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    in_a_row     INTEGER NOT NULL, -- wrong codes since its last success
+    PRIMARY KEY (user_id, id)
+) STRICT, WITHOUT ROWID;
+
+-- What was guessed at one-time codes; see gate/lockout.rs. User 0 is nobody: attempts that count against
+-- no account leave the same marks there. Hence no reference to `user`.
+CREATE TABLE guess_total (
+    user_id       INTEGER PRIMARY KEY,
+    since_success INTEGER NOT NULL -- wrong codes of unknown devices
+) STRICT;
+CREATE TABLE guess_source (
+    user_id  INTEGER NOT NULL,
+    source   TEXT    NOT NULL, -- an IPv4 address or an IPv6 /64
+    in_a_row INTEGER NOT NULL, -- wrong codes of unknown devices
+    PRIMARY KEY (user_id, source)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE guess_day (
+    user_id INTEGER NOT NULL,
+    known   INTEGER NOT NULL CHECK (known IN (0, 1)), -- whether of known devices
+    day     INTEGER NOT NULL, -- since 1970, UTC
+    guesses INTEGER NOT NULL CHECK (guesses > 0),
+    PRIMARY KEY (user_id, known, day)
+) STRICT, WITHOUT ROWID;
+-- Numbers of users are used again.
+CREATE TRIGGER user_deleted_guesses AFTER DELETE ON user BEGIN
+    DELETE FROM guess_total WHERE user_id = OLD.id;
+    DELETE FROM guess_source WHERE user_id = OLD.id;
+    DELETE FROM guess_day WHERE user_id = OLD.id;
+END;
+
 -- What running gates must hear of. Triggers write it, so that a change made by hand with the sqlite3
 -- program is heard as well.
 CREATE TABLE change (
