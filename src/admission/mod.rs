@@ -1,8 +1,10 @@
 //! May this source talk to us? Asked at accept, before TLS: a refusal costs one accept.
 //!
 //! [`Admission::admit`] is the only maker of an [`Admitted`]. The lists are judged by `source`
-//! (pure); how many connections a source has open is counted here.
+//! (pure); how many connections a source has open is counted here. How often it may attempt to sign
+//! in, [`rate`] knows; the gate asks that, for it knows what an attempt is.
 
+pub mod rate;
 mod source;
 
 use std::{

@@ -1,9 +1,9 @@
-//! The session cookie: 256 random bits, signed.
+//! The cookies of sessions and of known devices: 256 random bits, signed.
 //!
 //! `v1.<key id>.<bits>.<MAC>`, the last two in unpadded base64url (RFC 4648 §5). The MAC covers the
 //! cookie's purpose, so that a value copied to a cookie of another name does not verify. It spares the
-//! look-up for forged values; whether the session is alive, `live` knows. Keys have an identifier, so
-//! that they rotate without signing anybody out.
+//! look-up for forged values; whether a session is alive, `live` knows, and to whom a device is known,
+//! the store. Keys have an identifier, so that they rotate without signing anybody out.
 
 use std::{
     fmt,
@@ -14,16 +14,27 @@ use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
-    account::SessionId,
+    account::{DeviceId, SessionId},
     connection::cookies,
     names,
     secret::{self, Key, Purpose},
-    store::SealedCookieKey,
+    store::{DEVICE_LIFETIME, SealedCookieKey},
     time::Timestamp,
 };
 
 const VERSION: &str = "v1";
-const SESSION_PURPOSE: &[u8] = b"session";
+
+/// Random bits that a cookie carries.
+pub trait Bits: Sized {
+    /// What the cookie is for; the MAC covers it. Never change one that was released.
+    const PURPOSE: &'static [u8];
+
+    /// The bits, for signing.
+    fn expose(&self) -> &[u8; 32];
+
+    /// From a cookie that verified.
+    fn from_bits(bits: [u8; 32]) -> Self;
+}
 
 /// The random bits that a session cookie carries. Whoever has them has the session.
 #[derive(Clone)]
@@ -43,9 +54,58 @@ impl SessionSecret {
     }
 }
 
+impl Bits for SessionSecret {
+    const PURPOSE: &'static [u8] = b"session";
+
+    fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn from_bits(bits: [u8; 32]) -> Self {
+        Self(bits)
+    }
+}
+
 impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionSecret(…)")
+    }
+}
+
+/// The random bits by which a device is known. They open nothing: they give a device a budget of its
+/// own for wrong codes.
+#[derive(Clone)]
+pub struct DeviceSecret([u8; 32]);
+
+impl DeviceSecret {
+    /// New bits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(secret::random())
+    }
+
+    /// What the device is known by in the store.
+    #[must_use]
+    pub fn id(&self) -> DeviceId {
+        DeviceId(secret::sha256(&self.0))
+    }
+}
+
+impl Bits for DeviceSecret {
+    const PURPOSE: &'static [u8] = b"device";
+
+    fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn from_bits(bits: [u8; 32]) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Debug for DeviceSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceSecret(…)")
     }
 }
 
@@ -67,22 +127,23 @@ impl KeyRing {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The value of the cookie for a session; `None` while there is no key.
+    /// The value of the cookie; `None` while there is no key.
     #[must_use]
-    pub fn sign(&self, session: &SessionSecret) -> Option<String> {
+    pub fn sign<B: Bits>(&self, secret: &B) -> Option<String> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let (id, key) = keys.first()?;
-        let tag = key.mac(&[SESSION_PURPOSE, id.as_bytes(), &session.0]);
-        let (bits, tag) = (BASE64URL_NOPAD.encode(&session.0), BASE64URL_NOPAD.encode(&tag));
+        let bits = secret.expose();
+        let tag = key.mac(&[B::PURPOSE, id.as_bytes(), bits]);
+        let (bits, tag) = (BASE64URL_NOPAD.encode(bits), BASE64URL_NOPAD.encode(&tag));
         Some(format!("{VERSION}.{id}.{bits}.{tag}"))
     }
 
-    /// Which session a cookie's value stands for.
+    /// What a cookie's value carries.
     ///
     /// # Errors
     ///
     /// [`CookieError`]
-    pub fn verify(&self, value: &str) -> Result<SessionId, CookieError> {
+    pub fn verify<B: Bits>(&self, value: &str) -> Result<B, CookieError> {
         let mut parts = value.split('.');
         let (Some(VERSION), Some(id), Some(bits), Some(tag), None) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -93,8 +154,8 @@ impl KeyRing {
         let tag = decode(tag).ok_or(CookieError::Malformed)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let (id, key) = keys.iter().find(|(known, _)| known == id).ok_or(CookieError::UnknownKey)?;
-        if key.verifies(&[SESSION_PURPOSE, id.as_bytes(), &bits], &tag) {
-            Ok(SessionSecret(bits).id())
+        if key.verifies(&[B::PURPOSE, id.as_bytes(), &bits], &tag) {
+            Ok(B::from_bits(bits))
         } else {
             Err(CookieError::Forged)
         }
@@ -111,7 +172,7 @@ fn decode(text: &str) -> Option<[u8; 32]> {
     (length == 32).then_some(bytes)
 }
 
-/// Why a request's cookies name no session.
+/// Why a request's cookies name no session, or no device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CookieError {
     /// There is none.
@@ -137,7 +198,20 @@ pub enum CookieError {
 ///
 /// [`CookieError::Absent`] or [`CookieError::Several`]
 pub fn session_cookie(fields: &HeaderMap) -> Result<&str, CookieError> {
-    let ours = |name: &[u8]| name.eq_ignore_ascii_case(names::SESSION_COOKIE.as_bytes());
+    the_only(fields, names::SESSION_COOKIE)
+}
+
+/// The value of the request's one device cookie.
+///
+/// # Errors
+///
+/// [`CookieError::Absent`] or [`CookieError::Several`]
+pub fn device_cookie(fields: &HeaderMap) -> Result<&str, CookieError> {
+    the_only(fields, names::DEVICE_COOKIE)
+}
+
+fn the_only<'a>(fields: &'a HeaderMap, name: &str) -> Result<&'a str, CookieError> {
+    let ours = |found: &[u8]| found.eq_ignore_ascii_case(name.as_bytes());
     let mut found = cookies::pairs(fields).filter(|pair| ours(pair.name));
     match (found.next(), found.next()) {
         (None, _) => Err(CookieError::Absent),
@@ -154,7 +228,15 @@ pub fn set_session(value: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
-/// The `Set-Cookie` field that takes it away again.
+/// The `Set-Cookie` field by which a browser is known from here on. It stays when the session ends.
+#[must_use]
+pub fn set_device(value: &str) -> Option<HeaderValue> {
+    let (name, age) = (names::DEVICE_COOKIE, DEVICE_LIFETIME.as_secs());
+    let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={age}");
+    HeaderValue::try_from(text).ok()
+}
+
+/// The `Set-Cookie` field that takes the session's away again.
 #[must_use]
 pub fn clear_session() -> Option<HeaderValue> {
     let text = format!("{}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0", names::SESSION_COOKIE);
@@ -191,6 +273,10 @@ mod tests {
         KeyRing::new(vec![("new".into(), Key::from_bytes([1; 32])), ("old".into(), Key::from_bytes([2; 32]))])
     }
 
+    fn verify(value: &str) -> Result<SessionId, CookieError> {
+        ring().verify(value).map(|secret: SessionSecret| secret.id())
+    }
+
     #[test]
     fn a_signed_cookie_names_its_session_also_after_the_key_was_rotated() {
         let secret = SessionSecret::random();
@@ -198,7 +284,7 @@ mod tests {
 
         let value = before.sign(&secret).unwrap();
 
-        assert_eq!(ring().verify(&value), Ok(secret.id()));
+        assert_eq!(ring().verify(&value).map(|found: SessionSecret| found.id()), Ok(secret.id()));
     }
 
     #[test]
@@ -206,22 +292,39 @@ mod tests {
         let value = ring().sign(&SessionSecret([9; 32])).unwrap();
 
         for at in 0..value.len() {
-            assert!(ring().verify(&value[..at]).is_err(), "prefix of {at}");
+            assert!(verify(&value[..at]).is_err(), "prefix of {at}");
             for other in "AQgwa0-_.9~ =".chars().filter(|c| !value[at..].starts_with(*c)) {
                 let mut changed = value.clone();
                 changed.replace_range(at..=at, &other.to_string());
-                assert!(ring().verify(&changed).is_err(), "{changed}");
+                assert!(verify(&changed).is_err(), "{changed}");
             }
         }
-        assert!(ring().verify(&(value + "A")).is_err());
+        assert!(verify(&(value + "A")).is_err());
+    }
+
+    #[test]
+    fn a_value_copied_to_the_cookie_of_another_purpose_does_not_verify() {
+        let session = ring().sign(&SessionSecret([9; 32])).unwrap();
+        let device = ring().sign(&DeviceSecret([9; 32])).unwrap();
+
+        assert!(ring().verify::<DeviceSecret>(&device).is_ok());
+        assert_eq!(ring().verify::<DeviceSecret>(&session).unwrap_err(), CookieError::Forged);
+        assert_eq!(verify(&device), Err(CookieError::Forged));
+    }
+
+    #[test]
+    fn a_device_is_known_for_a_year_and_its_cookie_is_the_gates_alone() {
+        let field = set_device("a").unwrap();
+        let expected = "__Host-pvegate-device=a; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=31536000";
+        assert_eq!(field, expected);
     }
 
     #[test]
     fn a_key_under_another_identifier_does_not_verify() {
         let value = ring().sign(&SessionSecret([9; 32])).unwrap();
 
-        assert_eq!(ring().verify(&value.replace(".new.", ".old.")), Err(CookieError::Forged));
-        assert_eq!(ring().verify(&value.replace(".new.", ".gone.")), Err(CookieError::UnknownKey));
+        assert_eq!(verify(&value.replace(".new.", ".old.")), Err(CookieError::Forged));
+        assert_eq!(verify(&value.replace(".new.", ".gone.")), Err(CookieError::UnknownKey));
     }
 
     #[test]

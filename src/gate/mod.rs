@@ -44,7 +44,7 @@ use crate::{
     time::{Clock, Timestamp},
 };
 use ceremony::password::Passwords;
-use cookie::KeyRing;
+use cookie::{KeyRing, SessionSecret};
 use live::{LiveSession, LiveSessions};
 use policy::{Facts, Refusal, SessionFact, Verdict};
 use portal::Portal;
@@ -272,8 +272,10 @@ impl Gate {
     /// Whose session a request's cookie stands for.
     async fn visitor(&self, fields: &http::HeaderMap, now: Timestamp) -> Result<Visitor, StoreError> {
         let nobody = |fact| Visitor { fact, session: None };
-        let id = match cookie::session_cookie(fields).and_then(|value| self.cookie_keys.verify(value)) {
-            Ok(id) => id,
+        let secret =
+            cookie::session_cookie(fields).and_then(|value| self.cookie_keys.verify::<SessionSecret>(value));
+        let id = match secret {
+            Ok(secret) => secret.id(),
             Err(error) => return Ok(nobody(SessionFact::None(error))),
         };
         let found = match self.sessions.find(id) {
