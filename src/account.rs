@@ -4,6 +4,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 /// A user's name in its one canonical form: 1 to 32 of `a-z 0-9 . _ -`.
@@ -108,6 +110,8 @@ impl FactorId {
 pub enum Factor {
     /// An authenticator app.
     Authenticator(Authenticator),
+    /// A passkey or security key, and the ceremony that made it.
+    Credential(Box<Credential>, Ceremony),
 }
 
 /// An authenticator app (RFC 6238) of one user.
@@ -129,24 +133,143 @@ pub struct Authenticator {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// What authenticators know a user by (WebAuthn §14.6.1): 64 random bytes that say nothing about them,
+/// and never those of Proxmox VE, with which the gate may share a relying party identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserHandle(pub [u8; 64]);
+
+/// What a public key credential is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialKind {
+    /// Discoverable, and its owner is verified each time: two factors in one touch.
+    Passkey,
+    /// Shows that somebody touches it, no more: a second factor.
+    SecurityKey,
+}
+
+impl CredentialKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Passkey, Self::SecurityKey];
+
+    /// The word for it in the store and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passkey => "passkey",
+            Self::SecurityKey => "security-key",
+        }
+    }
+}
+
+/// How a browser reaches an authenticator (WebAuthn §5.8.4). Others are not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the specification's own words")]
+pub enum Transport {
+    Usb,
+    Nfc,
+    Ble,
+    SmartCard,
+    Hybrid,
+    Internal,
+}
+
+impl Transport {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Usb, Self::Nfc, Self::Ble, Self::SmartCard, Self::Hybrid, Self::Internal];
+
+    /// The specification's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usb => "usb",
+            Self::Nfc => "nfc",
+            Self::Ble => "ble",
+            Self::SmartCard => "smart-card",
+            Self::Hybrid => "hybrid",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// A public key credential (WebAuthn §4) of one user. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Identifier.
+    pub id: FactorId,
+    /// Whose it is.
+    pub user: UserId,
+    /// What it is good for.
+    pub kind: CredentialKind,
+    /// What its owner calls it.
+    pub name: String,
+    /// What authenticators know it by: at most 1023 bytes, of one user only.
+    pub credential_id: Vec<u8>,
+    /// The public key and what was said at registration, as `webauthn-rs` writes it. `counter` and
+    /// `synced` in here are those of the registration.
+    pub record: String,
+    /// The signature counter at its last use; 0 where the authenticator has none.
+    pub counter: u32,
+    /// Whether it is backed up (the flag BS): a provider keeps it on several devices.
+    pub synced: bool,
+    /// The authenticator's model; all zero where it does not say.
+    pub aaguid: [u8; 16],
+    /// How a browser may reach it.
+    pub transports: Vec<Transport>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// From where it was last used.
+    pub last_used_from: Option<IpAddr>,
+}
+
+/// A WebAuthn ceremony that came to its end. Its state works once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceremony {
+    /// SHA-256 of its sealed state.
+    pub hash: [u8; 32],
+    /// From when on nobody accepts the state anyway.
+    pub expires_at: Timestamp,
+}
+
+/// What an authenticator said about a credential when it was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    /// The credential.
+    pub credential: FactorId,
+    /// Its signature counter now.
+    pub counter: u32,
+    /// Whether it is backed up now.
+    pub synced: bool,
+}
+
 /// How somebody signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// A code of an authenticator app.
     Totp,
+    /// A passkey, its owner verified: two factors in one touch.
+    Passkey,
+    /// A security key, beside another factor.
+    SecurityKey,
     /// A recovery code.
     Recovery,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 2] = [Self::Totp, Self::Recovery];
+    pub const ALL: [Self; 4] = [Self::Totp, Self::Passkey, Self::SecurityKey, Self::Recovery];
 
     /// The word for it in the store, in logs and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Totp => "totp",
+            Self::Passkey => "passkey",
+            Self::SecurityKey => "security-key",
             Self::Recovery => "recovery",
         }
     }

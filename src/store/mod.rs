@@ -8,6 +8,7 @@
 //! The trait is synchronous, as its command-line users are; a gate talks to it through a
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
+mod credentials;
 mod lockout;
 mod recovery;
 mod sqlite;
@@ -21,8 +22,8 @@ pub use thread::StoreThread;
 
 use crate::{
     account::{
-        Authenticator, DeviceId, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Role, Session,
-        SessionId, TimeStep, User, UserId, UserName,
+        Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, Invitation,
+        InvitationPurpose, Role, Session, SessionId, TimeStep, User, UserHandle, UserId, UserName,
     },
     time::Timestamp,
 };
@@ -151,8 +152,9 @@ pub trait Store: Send {
     /// and opens the session: all or nothing.
     ///
     /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
-    /// session alive; the user the session's and not disabled; otherwise [`Spent::Before`] and nothing
-    /// happened. An invitation to recover ends the user's other sessions.
+    /// session alive; the user the session's and not disabled; a credential must be nobody's yet, and the
+    /// ceremony that made it unspent. Otherwise [`Spent::Before`] and nothing happened. An invitation to
+    /// recover ends the user's other sessions.
     ///
     /// # Errors
     ///
@@ -214,6 +216,43 @@ pub trait Store: Send {
         session: &Session,
     ) -> Result<Spent, StoreError>;
 
+    /// What authenticators know the user by.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn user_handle(&mut self, user: UserId) -> Result<Option<UserHandle>, StoreError>;
+
+    /// The passkeys and security keys of a user, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn credentials(&mut self, user: UserId) -> Result<Vec<Credential>, StoreError>;
+
+    /// The credential that authenticators know by this identifier, and whose it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn credential_of(&mut self, credential_id: &[u8]) -> Result<Option<Owned>, StoreError>;
+
+    /// Spends a WebAuthn ceremony, writes down what the authenticator said about its credential and
+    /// opens the session: all or nothing.
+    ///
+    /// A ceremony that was spent, a credential that is gone or was used with this counter or a higher
+    /// one since, and a disabled user are [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn sign_in_by_assertion(
+        &mut self,
+        assertion: &Assertion,
+        ceremony: &Ceremony,
+        session: &Session,
+    ) -> Result<Spent, StoreError>;
+
     /// The session with this identifier, whatever became of it.
     ///
     /// # Errors
@@ -248,7 +287,8 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError>;
 
-    /// Forgets sessions and invitations that were over before `before`, and changes every gate has heard of.
+    /// Forgets sessions, invitations and spent ceremonies that were over before `before`, and changes
+    /// every gate has heard of.
     ///
     /// # Errors
     ///
@@ -325,6 +365,17 @@ pub struct NewInvitation {
     pub created_at: Timestamp,
     /// The first moment at which it is too late.
     pub expires_at: Timestamp,
+}
+
+/// A credential and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The credential.
+    pub credential: Credential,
+    /// Its owner.
+    pub user: User,
+    /// What authenticators know the owner by.
+    pub handle: UserHandle,
 }
 
 /// A key that signs cookies, as the store keeps it.

@@ -13,14 +13,17 @@ use rusqlite::{
 };
 
 use super::{
-    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, RecoveryCodes,
-    SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked, lockout, recovery,
+    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, Owned,
+    RecoveryCodes, SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked, credentials,
+    lockout, recovery,
 };
 use crate::{
     account::{
-        Authenticator, DeviceId, EndReason, Factor, FactorId, Invitation, InvitationPurpose, Method, Role,
-        Scope, Session, SessionId, TimeStep, User, UserId, UserName,
+        Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, Invitation,
+        InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, User, UserHandle, UserId,
+        UserName,
     },
+    secret,
     time::Timestamp,
 };
 
@@ -167,8 +170,9 @@ impl Store for SqliteStore {
     fn add_user(&mut self, name: &UserName, role: Role, now: Timestamp) -> Result<Added<User>, StoreError> {
         self.write(|transaction| {
             let added = transaction.execute(
-                "INSERT INTO user (name, role, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
-                params![name.as_str(), role_word(role), now.millis()],
+                "INSERT INTO user (name, role, handle, created_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (name) DO NOTHING",
+                params![name.as_str(), role_word(role), secret::random::<64>(), now.millis()],
             )?;
             if added == 0 {
                 return Ok(Added::Exists);
@@ -309,6 +313,11 @@ impl Store for SqliteStore {
     fn enrol(&mut self, enrolment: &Enrolment) -> Result<Spent, StoreError> {
         let Enrolment { by, factor, recovery_codes, password, session } = enrolment;
         self.write(|transaction| {
+            if let Factor::Credential(credential, ceremony) = factor
+                && !credentials::may_add(transaction, credential, ceremony)?
+            {
+                return Ok(Spent::Before);
+            }
             let spent = match by {
                 EnrolledBy::Invitation(token_hash) => transaction.execute(
                     "UPDATE invitation SET used_at = :now
@@ -341,6 +350,9 @@ impl Store for SqliteStore {
             }
             match factor {
                 Factor::Authenticator(authenticator) => insert_authenticator(transaction, authenticator)?,
+                Factor::Credential(credential, ceremony) => {
+                    credentials::add(transaction, credential, ceremony)?;
+                }
             }
             if let Some(hashes) = recovery_codes {
                 recovery::replace(transaction, session.user, hashes, session.created_at)?;
@@ -419,6 +431,40 @@ impl Store for SqliteStore {
         })
     }
 
+    fn user_handle(&mut self, user: UserId) -> Result<Option<UserHandle>, StoreError> {
+        self.run(|connection| credentials::handle(connection, user))
+    }
+
+    fn credentials(&mut self, user: UserId) -> Result<Vec<Credential>, StoreError> {
+        self.run(|connection| credentials::of(connection, user))
+    }
+
+    fn credential_of(&mut self, credential_id: &[u8]) -> Result<Option<Owned>, StoreError> {
+        self.run(|connection| {
+            let Some(credential) = credentials::find(connection, credential_id)? else { return Ok(None) };
+            let user = connection
+                .prepare_cached(&format!("SELECT {USER} FROM user WHERE id = ?1"))?
+                .query_row([credential.user.0], user)?;
+            let handle = credentials::handle(connection, user.id)?;
+            Ok(handle.map(|handle| Owned { credential, user, handle }))
+        })
+    }
+
+    fn sign_in_by_assertion(
+        &mut self,
+        assertion: &Assertion,
+        ceremony: &Ceremony,
+        session: &Session,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            let spent = credentials::spend_assertion(transaction, assertion, ceremony, session)?;
+            if let Spent::First = spent {
+                insert_session(transaction, session)?;
+            }
+            Ok(spent)
+        })
+    }
+
     fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.run(|connection| {
             connection
@@ -466,6 +512,7 @@ impl Store for SqliteStore {
         self.write(|transaction| {
             transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute("DELETE FROM invitation WHERE expires_at < ?1", [before.millis()])?;
+            transaction.execute("DELETE FROM spent_ceremony WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute(
                 "DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1",
                 [CHANGES_KEPT],
@@ -723,15 +770,15 @@ fn step_number(step: TimeStep) -> i64 {
     i64::try_from(step.0).unwrap_or(i64::MAX)
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     row: &Row<'_>,
     column: usize,
     expected: &'static str,
@@ -741,7 +788,7 @@ fn word<T: Copy>(
     parsed(row, column, expected, |text| all.iter().copied().find(|value| as_str(*value) == text))
 }
 
-fn parsed<T>(
+pub(super) fn parsed<T>(
     row: &Row<'_>,
     column: usize,
     expected: &'static str,
@@ -758,7 +805,7 @@ struct NotOurs {
     expected: &'static str,
 }
 
-fn not_ours(column: usize, found: &str, expected: &'static str) -> rusqlite::Error {
+pub(super) fn not_ours(column: usize, found: &str, expected: &'static str) -> rusqlite::Error {
     let error = NotOurs { found: found.into(), expected };
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }

@@ -1,9 +1,11 @@
 -- Times are milliseconds since 1970 in UTC; look at one with datetime(created_at/1000, 'unixepoch').
 
+-- `handle` is what authenticators know a user by (WebAuthn): random, and nothing else.
 CREATE TABLE user (
     id          INTEGER PRIMARY KEY,
     name        TEXT    NOT NULL UNIQUE,
     role        TEXT    NOT NULL CHECK (role IN ('user', 'admin')),
+    handle      BLOB    NOT NULL UNIQUE CHECK (length(handle) = 64),
     created_at  INTEGER NOT NULL,
     disabled_at INTEGER,
     -- argon2id, as a PHC string; only where auth.password asks for one.
@@ -21,6 +23,31 @@ CREATE TABLE authenticator (
     last_used_at  INTEGER
 ) STRICT;
 CREATE INDEX authenticator_of_user ON authenticator (user_id);
+
+-- Passkeys and security keys. `record` is JSON with the public key; the columns beside it are newer.
+CREATE TABLE credential (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    user_id        INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    kind           TEXT    NOT NULL,
+    name           TEXT    NOT NULL,
+    credential_id  BLOB    NOT NULL UNIQUE CHECK (length(credential_id) <= 1023),
+    record         TEXT    NOT NULL,
+    counter        INTEGER NOT NULL,
+    synced         INTEGER NOT NULL CHECK (synced IN (0, 1)),
+    aaguid         BLOB    NOT NULL CHECK (length(aaguid) = 16),
+    transports     TEXT    NOT NULL,
+    created_at     INTEGER NOT NULL,
+    last_used_at   INTEGER,
+    last_used_from TEXT
+) STRICT;
+CREATE INDEX credential_of_user ON credential (user_id);
+
+-- States of WebAuthn ceremonies that were used. They travel sealed in the answer to a stranger; what
+-- is here is the SHA-256 of those that had an effect, for as long as they could be used again.
+CREATE TABLE spent_ceremony (
+    hash       BLOB    NOT NULL PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+) STRICT;
 
 -- Recovery codes, as keyed hashes. A set is made and replaced as a whole.
 CREATE TABLE recovery_code (

@@ -1,0 +1,157 @@
+//! Passkeys, security keys and the ceremonies that were spent, as SQL.
+//!
+//! Functions over a connection or transaction of the SQLite store; the methods of [`super::Store`] that
+//! call them say what they promise.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
+
+use super::{
+    Spent,
+    sqlite::{not_ours, optional_time, parsed, time, word},
+};
+use crate::account::{
+    Assertion, Ceremony, Credential, CredentialKind, FactorId, Session, Transport, UserHandle, UserId,
+};
+
+const CREDENTIAL: &str = "id, user_id, kind, name, credential_id, record, counter, synced, aaguid, transports, \
+     created_at, last_used_at, last_used_from";
+
+/// What authenticators know the user by.
+pub(super) fn handle(connection: &Connection, user: UserId) -> rusqlite::Result<Option<UserHandle>> {
+    connection
+        .prepare_cached("SELECT handle FROM user WHERE id = ?1")?
+        .query_row([user.0], |row| row.get(0).map(UserHandle))
+        .optional()
+}
+
+/// The user's credentials, oldest first.
+pub(super) fn of(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Credential>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {CREDENTIAL} FROM credential WHERE user_id = ?1 ORDER BY created_at, rowid"
+        ))?
+        .query_map([user.0], credential)?
+        .collect()
+}
+
+/// The credential that authenticators know by this identifier.
+pub(super) fn find(connection: &Connection, credential_id: &[u8]) -> rusqlite::Result<Option<Credential>> {
+    connection
+        .prepare_cached(&format!("SELECT {CREDENTIAL} FROM credential WHERE credential_id = ?1"))?
+        .query_row([credential_id], credential)
+        .optional()
+}
+
+/// Whether [`add`] can do it: nobody has the credential, and the ceremony is unspent.
+pub(super) fn may_add(
+    transaction: &Transaction<'_>,
+    credential: &Credential,
+    ceremony: &Ceremony,
+) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM credential WHERE credential_id = ?1)
+                AND NOT EXISTS (SELECT 1 FROM spent_ceremony WHERE hash = ?2)",
+        )?
+        .query_row(params![credential.credential_id, ceremony.hash], |row| row.get(0))
+}
+
+/// Spends the ceremony and adds the credential.
+pub(super) fn add(
+    transaction: &Transaction<'_>,
+    credential: &Credential,
+    ceremony: &Ceremony,
+) -> rusqlite::Result<()> {
+    spend(transaction, ceremony)?;
+    let transports = credential.transports.iter().map(|transport| transport.as_str()).collect::<Vec<_>>();
+    transaction.execute(
+        &format!(
+            "INSERT INTO credential ({CREDENTIAL})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+        ),
+        params![
+            credential.id.0,
+            credential.user.0,
+            credential.kind.as_str(),
+            credential.name,
+            credential.credential_id,
+            credential.record,
+            credential.counter,
+            credential.synced,
+            credential.aaguid,
+            transports.join(","),
+            credential.created_at.millis(),
+            credential.last_used_at.map(crate::time::Timestamp::millis),
+            credential.last_used_from.map(|address| address.to_string()),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Spends the ceremony and writes down the credential's use. The counter is compared once more, here
+/// where nobody can come between (WebAuthn §7.2 step 22).
+pub(super) fn spend_assertion(
+    transaction: &Transaction<'_>,
+    assertion: &Assertion,
+    ceremony: &Ceremony,
+    session: &Session,
+) -> rusqlite::Result<Spent> {
+    let spent_before = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM spent_ceremony WHERE hash = ?1)")?
+        .query_row([ceremony.hash], |row| row.get(0))?;
+    if spent_before {
+        return Ok(Spent::Before);
+    }
+    let used = transaction.execute(
+        "UPDATE credential
+         SET counter = :counter, synced = :synced, last_used_at = :now, last_used_from = :client
+         WHERE id = :id AND user_id = :user AND (counter < :counter OR (counter = 0 AND :counter = 0))
+           AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+        named_params! {
+            ":counter": assertion.counter,
+            ":synced": assertion.synced,
+            ":now": session.created_at.millis(),
+            ":client": session.client.to_string(),
+            ":id": assertion.credential.0,
+            ":user": session.user.0,
+        },
+    )?;
+    if used == 0 {
+        return Ok(Spent::Before);
+    }
+    spend(transaction, ceremony)?;
+    Ok(Spent::First)
+}
+
+/// A ceremony that was spent is a violated constraint: the callers have looked.
+fn spend(transaction: &Transaction<'_>, ceremony: &Ceremony) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO spent_ceremony (hash, expires_at) VALUES (?1, ?2)",
+        params![ceremony.hash, ceremony.expires_at.millis()],
+    )?;
+    Ok(())
+}
+
+fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    Ok(Credential {
+        id: FactorId(row.get(0)?),
+        user: UserId(row.get(1)?),
+        kind: word(row, 2, "a kind of credential", &CredentialKind::ALL, CredentialKind::as_str)?,
+        name: row.get(3)?,
+        credential_id: row.get(4)?,
+        record: row.get(5)?,
+        counter: row.get(6)?,
+        synced: row.get(7)?,
+        aaguid: row.get(8)?,
+        transports: parsed(row, 9, "transports", |text| {
+            let word = |word| Transport::ALL.into_iter().find(|transport| transport.as_str() == word);
+            text.split(',').filter(|part| !part.is_empty()).map(word).collect()
+        })?,
+        created_at: time(row, 10)?,
+        last_used_at: optional_time(row, 11)?,
+        last_used_from: match row.get::<_, Option<String>>(12)? {
+            Some(text) => Some(text.parse().map_err(|_| not_ours(12, &text, "an address"))?),
+            None => None,
+        },
+    })
+}
