@@ -170,15 +170,13 @@ pub enum Transport {
     Usb,
     Nfc,
     Ble,
-    SmartCard,
     Hybrid,
     Internal,
 }
 
 impl Transport {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::Usb, Self::Nfc, Self::Ble, Self::SmartCard, Self::Hybrid, Self::Internal];
+    pub const ALL: [Self; 5] = [Self::Usb, Self::Nfc, Self::Ble, Self::Hybrid, Self::Internal];
 
     /// The specification's word for it.
     #[must_use]
@@ -187,7 +185,6 @@ impl Transport {
             Self::Usb => "usb",
             Self::Nfc => "nfc",
             Self::Ble => "ble",
-            Self::SmartCard => "smart-card",
             Self::Hybrid => "hybrid",
             Self::Internal => "internal",
         }

@@ -6,6 +6,7 @@
 
 pub mod ceremony;
 pub mod cookie;
+mod json;
 pub mod live;
 pub mod lockout;
 mod permitted;
@@ -43,7 +44,7 @@ use crate::{
     store::{Added, StoreError, StoreThread},
     time::{Clock, Timestamp},
 };
-use ceremony::password::Passwords;
+use ceremony::{password::Passwords, webauthn::RelyingParty};
 use cookie::{KeyRing, SessionSecret};
 use live::{LiveSession, LiveSessions};
 use policy::{Facts, Refusal, SessionFact, Verdict};
@@ -98,6 +99,7 @@ pub struct Gate {
     passwords: Passwords,
     store_is_silent: AtomicBool,
     portal: Portal,
+    relying_party: Option<RelyingParty>,
 }
 
 /// What the gate works with.
@@ -167,6 +169,11 @@ impl Gate {
         }
         Ok(Self {
             origin: settings.public_url.origin(),
+            relying_party: if settings.auth.passkey {
+                RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials))
+            } else {
+                None
+            },
             portal: Portal::new(pages, &settings, ca),
             settings,
             clock,

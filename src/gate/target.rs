@@ -24,6 +24,14 @@ pub enum Route {
     Enrolled,
     /// Signs in with a recovery code.
     Recover,
+    /// Options for signing in with a passkey.
+    PasskeySignInOptions,
+    /// Signs in with a passkey.
+    PasskeySignIn,
+    /// Options for making a passkey, with an invitation.
+    PasskeyCreateOptions,
+    /// A passkey that was made.
+    PasskeyCreate,
     /// Style, script, icon. Their names carry a hash of what they hold.
     Asset,
     /// The certificate of the local CA.
@@ -37,13 +45,17 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 10] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 14] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
+        (Self::PasskeySignInOptions, "/_gate/passkey/sign-in-options", &[Method::POST]),
+        (Self::PasskeySignIn,        "/_gate/passkey/sign-in",         &[Method::POST]),
+        (Self::PasskeyCreateOptions, "/_gate/passkey/create-options",  &[Method::POST]),
+        (Self::PasskeyCreate,        "/_gate/passkey/create",          &[Method::POST]),
         (Self::Asset,     "/_gate/assets/*",   &[Method::GET]),
         (Self::Ca,        "/_gate/ca",         &[Method::GET]),
         (Self::Health,    "/_gate/healthz",    &[Method::GET]),
@@ -57,6 +69,10 @@ impl Route {
             Self::SignIn
             | Self::Enrol
             | Self::Recover
+            | Self::PasskeySignInOptions
+            | Self::PasskeySignIn
+            | Self::PasskeyCreateOptions
+            | Self::PasskeyCreate
             | Self::Asset
             | Self::Ca
             | Self::Health
@@ -74,6 +90,31 @@ impl Route {
             | Self::Enrolled
             | Self::SignIn
             | Self::Enrol
+            | Self::Recover
+            | Self::PasskeySignInOptions
+            | Self::PasskeySignIn
+            | Self::PasskeyCreateOptions
+            | Self::PasskeyCreate
+            | Self::Asset
+            | Self::Ca
+            | Self::Health
+            | Self::WellKnown => false,
+        }
+    }
+
+    /// Whether pages' script posts JSON to it, and no page a form.
+    #[must_use]
+    pub const fn is_for_script(self) -> bool {
+        match self {
+            Self::PasskeySignInOptions
+            | Self::PasskeySignIn
+            | Self::PasskeyCreateOptions
+            | Self::PasskeyCreate => true,
+            Self::Home
+            | Self::SignIn
+            | Self::SignOut
+            | Self::Enrol
+            | Self::Enrolled
             | Self::Recover
             | Self::Asset
             | Self::Ca

@@ -5,3 +5,4 @@ pub mod invite;
 pub mod password;
 pub mod recovery;
 pub mod totp;
+pub mod webauthn;

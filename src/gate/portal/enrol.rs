@@ -13,11 +13,14 @@ use zeroize::Zeroizing;
 
 use super::{
     Answer, Form, Visit,
-    enrol_state::{Progress, Proven, State},
+    enrol_state::{self, Progress, Proven, State},
     pages,
 };
 use crate::{
-    account::{Authenticator, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep, User},
+    account::{
+        Authenticator, Ceremony, Credential, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep,
+        User,
+    },
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -41,16 +44,13 @@ const STATE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// What other sites show beside the account in an app.
 const ISSUER: &str = "Proxmox VE gate";
 
-/// Longest name of an authenticator app, in characters.
-const NAME: usize = 64;
-
 /// Sign-in method, recovery codes, done.
 const STEPS: u8 = 3;
 
 /// Somebody who may enrol, and what permits it.
-struct Guest {
-    by: EnrolledBy,
-    user: User,
+pub(super) struct Guest {
+    pub(super) by: EnrolledBy,
+    pub(super) user: User,
     /// Whether what they had was lost.
     recovering: bool,
 }
@@ -98,12 +98,48 @@ impl Gate {
 
     async fn begin(&self, visit: &Visit<'_>, by: EnrolledBy) -> Answer {
         match self.guest(visit, by).await? {
-            Ok(guest) => {
-                let secret = totp::Secret::random();
-                Ok(self.totp_form(visit, StatusCode::OK, &guest, &secret, &Again::default()))
-            }
+            Ok(guest) => Ok(if self.settings.auth.passkey {
+                self.passkey_form(visit, &guest)
+            } else {
+                self.fresh_totp_form(visit, &guest)
+            }),
             Err(error) => Ok(self.invitation_refused(visit, error)),
         }
+    }
+
+    /// The first step: a passkey, or the way to an app.
+    fn passkey_form(&self, visit: &Visit<'_>, guest: &Guest) -> Reply {
+        let trouble = if self.relying_party.is_none() {
+            Some(pages::PasskeyTrouble::BareAddress)
+        } else {
+            self.portal.ca.as_ref().map(|_| pages::PasskeyTrouble::OwnAuthority)
+        };
+        let page = pages::EnrolPasskey {
+            step: pages::Step { at: 1, of: STEPS },
+            user: guest.user.name.as_str(),
+            state: &self.sealed(visit, guest, Progress::Choosing),
+            totp: self.settings.auth.totp,
+            trouble,
+        };
+        self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
+    }
+
+    fn fresh_totp_form(&self, visit: &Visit<'_>, guest: &Guest) -> Reply {
+        self.totp_form(visit, StatusCode::OK, guest, &totp::Secret::random(), &Again::default())
+    }
+
+    /// Whoever may enrol by a state that came back.
+    pub(super) async fn guest_of(
+        &self,
+        visit: &Visit<'_>,
+        state: &State,
+    ) -> Result<Result<Guest, InviteError>, StoreError> {
+        let guest = self.guest(visit, state.by()).await?;
+        Ok(guest.and_then(
+            |guest| {
+                if guest.user.id == state.user() { Ok(guest) } else { Err(InviteError::Unknown) }
+            },
+        ))
     }
 
     /// Whoever may enrol by this.
@@ -161,13 +197,17 @@ impl Gate {
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
-    fn invitation_refused(&self, visit: &Visit<'_>, error: InviteError) -> Reply {
+    pub(super) fn audit_invitation(&self, visit: &Visit<'_>, error: InviteError) {
         self.audit.record(
             &Event::new(Action::InviteUse, Outcome::Failure)
                 .from(visit.client.ip())
                 .by(FailedMethod("invitation"))
                 .because(error),
         );
+    }
+
+    fn invitation_refused(&self, visit: &Visit<'_>, error: InviteError) -> Reply {
+        self.audit_invitation(visit, error);
         let problem = match error {
             InviteError::Unknown => pages::InvitationProblem::Unknown,
             InviteError::Used => pages::InvitationProblem::Used,
@@ -176,7 +216,7 @@ impl Gate {
         self.enrol_start(visit, StatusCode::FORBIDDEN, Some(problem))
     }
 
-    fn sealed(&self, visit: &Visit<'_>, guest: &Guest, progress: Progress) -> String {
+    pub(super) fn sealed(&self, visit: &Visit<'_>, guest: &Guest, progress: Progress) -> String {
         State::new(&guest.by, guest.user.id, visit.now, progress).seal(&self.ceremony_key())
     }
 
@@ -211,13 +251,19 @@ impl Gate {
         let Some(state) = State::open(&self.ceremony_key(), form.get("state")) else {
             return Ok(self.invitation_refused(visit, InviteError::Unknown));
         };
-        let guest = match self.guest(visit, state.by()).await? {
-            Ok(guest) if guest.user.id == state.user() => guest,
-            Ok(_) => return Ok(self.invitation_refused(visit, InviteError::Unknown)),
+        let guest = match self.guest_of(visit, &state).await? {
+            Ok(guest) => guest,
             Err(error) => return Ok(self.invitation_refused(visit, error)),
         };
         let sealed_at = state.sealed_at();
         match state.progress {
+            Progress::Choosing | Progress::CreatingPasskey(_)
+                if self.settings.auth.totp && form.get("method") == "totp" =>
+            {
+                Ok(self.fresh_totp_form(visit, &guest))
+            }
+            Progress::Choosing | Progress::CreatingPasskey(_) => Ok(self.passkey_form(visit, &guest)),
+            Progress::Proven(proven) => self.after_proof(visit, guest, proven, None).await,
             Progress::AddingApp { secret } => {
                 let Some(secret) = totp::Secret::from_bytes(&secret) else {
                     return Ok(self.invitation_refused(visit, InviteError::Unknown));
@@ -248,7 +294,7 @@ impl Gate {
         guest: &Guest,
         secret: &totp::Secret,
     ) -> Result<Proven, Box<Reply>> {
-        let name: String = form.get("name").trim().chars().take(NAME).collect();
+        let name = enrol_state::name(form.get("name"));
         let mut again = Again { name, ..Again::default() };
         if self.settings.auth.password {
             again.password = password::acceptable(form.get("password")).err();
@@ -384,6 +430,26 @@ impl Gate {
                     last_used_at: Some(now),
                 };
                 (Factor::Authenticator(authenticator), Method::Totp)
+            }
+            Proven::Passkey { credential, name, ceremony, ceremony_expires_at } => {
+                let kept = Credential {
+                    id: FactorId::of(secret::random()),
+                    user: user.id,
+                    kind: credential.kind,
+                    name: if name.is_empty() { "Passkey".to_owned() } else { name },
+                    credential_id: credential.credential_id,
+                    record: credential.record,
+                    counter: credential.counter,
+                    synced: credential.synced,
+                    aaguid: credential.aaguid,
+                    transports: credential.transports,
+                    created_at: now,
+                    last_used_at: None,
+                    last_used_from: None,
+                };
+                let expires_at = Timestamp::from_millis(ceremony_expires_at);
+                let ceremony = Ceremony { hash: ceremony, expires_at };
+                (Factor::Credential(Box::new(kept), ceremony), Method::Passkey)
             }
         }
     }

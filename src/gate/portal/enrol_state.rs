@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{SessionId, TimeStep, UserId},
+    account::{Ceremony, SessionId, TimeStep, UserId},
+    gate::ceremony::{
+        totp::Secret,
+        webauthn::{Registered, Registration},
+    },
     secret::Key,
     store::EnrolledBy,
     time::Timestamp,
@@ -36,6 +40,12 @@ enum By {
 /// How far somebody got.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Progress {
+    /// Whoever came may enrol. Nothing was chosen yet.
+    Choosing,
+    /// A passkey is being made: its challenge was given out, no response came yet.
+    CreatingPasskey(Box<Registration>),
+    /// A sign-in method was proven by a script. The form that goes on comes next.
+    Proven(Proven),
     /// An authenticator app is being added: its secret was shown, no code was checked yet.
     AddingApp {
         /// The secret in the QR code.
@@ -64,11 +74,40 @@ pub(super) enum Proven {
         /// What its owner calls it; empty for the default.
         name: String,
     },
+    /// A passkey was made, for a challenge of ours.
+    Passkey {
+        /// The credential.
+        credential: Registered,
+        /// What its owner calls it; empty for the default.
+        name: String,
+        /// SHA-256 of the state of the ceremony that made it.
+        ceremony: [u8; 32],
+        /// Until when that state is accepted.
+        ceremony_expires_at: i64,
+    },
+}
+
+/// Longest name of a sign-in method, in characters.
+const NAME: usize = 64;
+
+/// A name as typed, without the blanks around it and what is too much.
+pub(super) fn name(typed: &str) -> String {
+    typed.trim().chars().filter(|c| !c.is_control()).take(NAME).collect()
 }
 
 impl Proven {
+    /// From a registration that was finished.
+    pub(super) fn passkey(credential: Registered, typed: &str, ceremony: Ceremony) -> Self {
+        Self::Passkey {
+            credential,
+            name: name(typed),
+            ceremony: ceremony.hash,
+            ceremony_expires_at: ceremony.expires_at.millis(),
+        }
+    }
+
     /// From a code that matched.
-    pub(super) fn totp(secret: &crate::gate::ceremony::totp::Secret, step: TimeStep, name: &str) -> Self {
+    pub(super) fn totp(secret: &Secret, step: TimeStep, name: &str) -> Self {
         let secret = Zeroizing::new(secret.expose().to_vec());
         Self::Totp { secret, step: step.0, name: name.to_owned() }
     }

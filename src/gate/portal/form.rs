@@ -22,6 +22,16 @@ pub(super) enum FormError {
     Twice,
 }
 
+impl FormError {
+    /// The word for it in answers.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::MediaType => "media_type",
+            Self::Twice => "field_twice",
+        }
+    }
+}
+
 impl Form {
     /// Reads a form.
     ///

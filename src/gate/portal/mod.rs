@@ -1,6 +1,6 @@
 //! The gate's own pages, under `/_gate/`.
 //!
-//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in` and `enrol`, each a
+//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `enrol` and `passkey`, each a
 //! thin shell around a ceremony. [`Portal`] makes the replies that need no ceremony: refusals, faults,
 //! the redirect to the sign-in page.
 
@@ -11,6 +11,7 @@ mod form;
 pub mod look;
 mod next;
 pub mod pages;
+mod passkey;
 mod recover;
 mod sign_in;
 pub mod words;
@@ -35,7 +36,7 @@ use crate::{
     store::StoreError,
     time::Timestamp,
 };
-use form::{Form, FormError};
+use form::Form;
 use look::{Look, Theme};
 use pages::{Fingerprints, Refusal, RefusalPage};
 use words::Language;
@@ -332,10 +333,18 @@ impl Gate {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let form = if visit.head.method == Method::POST {
-            match self.form(visit.head, body).await {
-                Ok(form) => Some(form),
+        let body = if visit.head.method == Method::POST {
+            match self.body(visit.head, body).await {
+                Ok(body) => body,
                 Err(reply) => return *reply,
+            }
+        } else {
+            Bytes::new()
+        };
+        let form = if visit.head.method == Method::POST && !visit.route.is_for_script() {
+            match Form::parse(&visit.head.headers, &body) {
+                Ok(form) => Some(form),
+                Err(error) => return self.bad_request(&visit, error.word()),
             }
         } else {
             None
@@ -353,12 +362,16 @@ impl Gate {
             (Route::Asset, _) => Ok(self.asset(&visit)),
             (Route::Ca, _) => Ok(self.ca(&visit)),
             (Route::Health, _) => Ok(Reply::json(StatusCode::OK, &json!({ "status": "ok" }))),
+            (Route::PasskeySignInOptions, _) => self.passkey_sign_in_options(&visit, &body).await,
+            (Route::PasskeySignIn, _) => self.passkey_sign_in(&visit, &body).await,
+            (Route::PasskeyCreateOptions, _) => self.passkey_create_options(&visit, &body).await,
+            (Route::PasskeyCreate, _) => self.passkey_create(&visit, &body).await,
             (Route::WellKnown, _) => Ok(self.no_such_page(&visit)),
         };
         answered.unwrap_or_else(|error| self.store_failed(visit.head, visit.now, &error))
     }
 
-    async fn form<B>(&self, head: &request::Parts, body: B) -> Result<Form, Box<Reply>>
+    async fn body<B>(&self, head: &request::Parts, body: B) -> Result<Bytes, Box<Reply>>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -368,21 +381,18 @@ impl Gate {
             // The rest of the body is unread: where the next request begins is unknown.
             Box::new(self.portal.refuse(status, page, word, head, now).closing())
         };
-        let body = body::read(body, body::MAX_FORM, body::STALL).await.map_err(|error| match error {
+        body::read(body, body::MAX_FORM, body::STALL).await.map_err(|error| match error {
             BodyError::TooLarge(limit) => {
                 let limit = u64::try_from(limit).unwrap_or(u64::MAX);
                 refuse(StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
             }
             BodyError::Stalled(_) => refuse(StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "timeout"),
             BodyError::Broken => refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_request"),
-        })?;
-        Form::parse(&head.headers, &body).map_err(|error| {
-            let word = match error {
-                FormError::MediaType => "media_type",
-                FormError::Twice => "field_twice",
-            };
-            refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, word)
         })
+    }
+
+    fn bad_request(&self, visit: &Visit<'_>, word: &str) -> Reply {
+        self.portal.refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, word, visit.head, visit.now)
     }
 
     fn home(&self, visit: &Visit<'_>) -> Reply {

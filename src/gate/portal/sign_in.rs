@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::{Answer, Form, Visit, next, pages};
 use crate::{
@@ -77,8 +77,13 @@ impl Gate {
         user: &str,
         notice: Option<pages::SignInNotice>,
     ) -> Reply {
-        let password = self.settings.auth.password;
-        let page = pages::SignIn { user, password, passkeys: false, notice, failures: 0 };
+        let page = pages::SignIn {
+            user,
+            password: self.settings.auth.password,
+            passkeys: self.relying_party.is_some(),
+            notice,
+            failures: 0,
+        };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
@@ -193,6 +198,20 @@ impl Gate {
         secret: &SessionSecret,
         next: &str,
     ) -> Reply {
+        match self.session_cookie(visit, session, user, secret) {
+            Some(cookie) => Reply::see_other(next).with_cookie(cookie),
+            None => self.portal.internal(visit.head, visit.now),
+        }
+    }
+
+    /// The session is in the store: it is alive here from now on, and this is its cookie.
+    pub(super) fn session_cookie(
+        &self,
+        visit: &Visit<'_>,
+        session: &Session,
+        user: User,
+        secret: &SessionSecret,
+    ) -> Option<HeaderValue> {
         self.audit.record(
             &Event::new(Action::SignIn, Outcome::Success)
                 .from(visit.client.ip())
@@ -201,11 +220,7 @@ impl Gate {
                 .in_session(session.id),
         );
         self.sessions.insert(session, user);
-        let reply = Reply::see_other(next);
-        match self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session) {
-            Some(cookie) => reply.with_cookie(cookie),
-            None => self.portal.internal(visit.head, visit.now),
-        }
+        self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session)
     }
 
     pub(super) async fn sign_out(&self, visit: &Visit<'_>) -> Answer {

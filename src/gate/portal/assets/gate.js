@@ -151,9 +151,13 @@ function wordsFor(error, words) {
   }
 }
 
-/** Signs in with a passkey: at once with a button, or from the user name's suggestions (`conditional`). */
+/**
+ * Signs in with a passkey: at once with a button, or from the user name's suggestions (`conditional`). The
+ * button asks for the passkeys of the name that was typed, if there is one: some keys know no names.
+ */
 async function signIn(place, mediation, signal) {
-  const { state, publicKey } = await post(place.dataset.options, {}, signal);
+  const user = mediation === "conditional" ? "" : one("#user")?.value.trim();
+  const { state, publicKey } = await post(place.dataset.options, user ? { user } : {}, signal);
   const options = PublicKeyCredential.parseRequestOptionsFromJSON(publicKey);
   const credential = await navigator.credentials.get({ publicKey: options, mediation, signal });
   const { next } = await post(place.dataset.finish, { state, credential });
@@ -198,9 +202,19 @@ if (signInPlace && passkeysWork) {
 
   if (await PublicKeyCredential.isConditionalMediationAvailable?.()) {
     // Nobody asked for this one, so it only speaks up where a passkey was chosen and refused.
-    signIn(signInPlace, "conditional", waiting.signal).catch((error) => {
-      if (error instanceof Refused && error.status !== 429) say(problem, wordsFor(error, signInPlace.dataset));
-    });
+    const suggest = () => {
+      waiting = new AbortController();
+      signIn(signInPlace, "conditional", waiting.signal).catch((error) => {
+        if (error instanceof Refused && error.status !== 429) say(problem, wordsFor(error, signInPlace.dataset));
+      });
+    };
+    suggest();
+    // A challenge is good for five minutes, and the page may stay open for hours.
+    setInterval(() => {
+      if (button.ariaBusy === "true") return;
+      waiting.abort();
+      suggest();
+    }, 4 * 60_000);
   }
 }
 

@@ -1,0 +1,387 @@
+//! The page script's side of passkeys: JSON in, JSON out.
+//!
+//! | endpoint                   | sends                       | receives             |
+//! |----------------------------|-----------------------------|----------------------|
+//! | `passkey/sign-in-options`  | `{}` or `{user}`            | `{state, publicKey}` |
+//! | `passkey/sign-in`          | `{state, credential}`       | `{next}`, a cookie   |
+//! | `passkey/create-options`   | `{state}` of the enrolment  | `{state, publicKey}` |
+//! | `passkey/create`           | `{state, name, credential}` | `{state}` for the form that goes on |
+//!
+//! What happens between two of them is sealed in `state` and nowhere else. A sign-in spends its state in
+//! the transaction that opens the session, an enrolment in the one that adds the credential (`enrol`).
+//! The rules of the ceremonies are in [`webauthn`](crate::gate::ceremony::webauthn).
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{
+    Answer, Visit,
+    enrol_state::{Progress, Proven, State},
+    next,
+};
+use crate::{
+    account::{Ceremony, CredentialKind, Method, UserName},
+    audit::{Action, Event, Outcome, Reason},
+    connection::reply::Reply,
+    gate::{
+        Gate,
+        ceremony::webauthn::{
+            Asked, AssertionError, Authentication, PublicKeyCredential, RegisterPublicKeyCredential,
+            RegistrationError, RelyingParty,
+        },
+        cookie::SessionSecret,
+        json,
+    },
+    secret,
+    store::{Spent, StoreError},
+    time::Timestamp,
+};
+
+/// How long a ceremony may take. Options tell browsers the same.
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
+
+const SIGN_IN: &[u8] = b"passkey-sign-in";
+
+/// Most characters of a user name that are looked at: what is longer is nobody's name.
+const TYPED: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignInOptions {
+    #[serde(default)]
+    user: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    state: String,
+    credential: PublicKeyCredential,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateOptions {
+    state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    state: String,
+    name: String,
+    credential: RegisterPublicKeyCredential,
+}
+
+/// What is known between the halves of a sign-in.
+#[derive(Serialize, Deserialize)]
+struct SignInState {
+    started_at: i64,
+    authentication: Authentication,
+}
+
+/// Why a body is not what the script sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum JsonError {
+    /// Another media type.
+    #[error("a body that is not application/json")]
+    MediaType,
+    /// No JSON, a name twice, a name too many, or another type.
+    #[error("JSON that the page's script does not send")]
+    Shape,
+}
+
+/// Reads what the script sent.
+fn read<T: DeserializeOwned>(fields: &HeaderMap, body: &[u8]) -> Result<T, JsonError> {
+    let media_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = media_type.split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(JsonError::MediaType);
+    }
+    json::parse(body).map_err(|_| JsonError::Shape)
+}
+
+/// Why a sign-in with a passkey came to nothing. The person reads one sentence for all of these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum PasskeyError {
+    /// Not a state of ours, or one of something else.
+    #[error("a ceremony that this gate did not start")]
+    State,
+    /// It took too long.
+    #[error("a ceremony that was started more than {} s before", LIFETIME.as_secs())]
+    Late,
+    /// The authenticator's answer is not good.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+    /// The user may not sign in.
+    #[error("the user is disabled")]
+    Disabled,
+    /// The ceremony was used before, or another sign-in came first.
+    #[error("a ceremony that was used already")]
+    Spent,
+}
+
+impl From<&PasskeyError> for Reason {
+    fn from(error: &PasskeyError) -> Self {
+        let word = match error {
+            PasskeyError::State => "unknown_ceremony",
+            PasskeyError::Late => "late_ceremony",
+            PasskeyError::Spent => "ceremony_reused",
+            PasskeyError::Disabled => "disabled",
+            PasskeyError::Assertion(AssertionError::UnknownCredential) => "unknown_credential",
+            PasskeyError::Assertion(AssertionError::Cloned { .. }) => "cloned_authenticator",
+            PasskeyError::Assertion(
+                AssertionError::Response(_)
+                | AssertionError::NotAllowed
+                | AssertionError::NoUserHandle
+                | AssertionError::ForeignUserHandle
+                | AssertionError::OtherKind
+                | AssertionError::BackupEligibility
+                | AssertionError::Signature
+                | AssertionError::Record
+                | AssertionError::Library(_),
+            ) => "bad_assertion",
+        };
+        Self::new(word, error)
+    }
+}
+
+impl From<&RegistrationError> for Reason {
+    fn from(error: &RegistrationError) -> Self {
+        let word = match error {
+            RegistrationError::Registered => "registered_credential",
+            RegistrationError::Response(_)
+            | RegistrationError::NotDiscoverable
+            | RegistrationError::Record
+            | RegistrationError::Library(_) => "bad_attestation",
+        };
+        Self::new(word, error)
+    }
+}
+
+impl Gate {
+    /// What the script asks, where WebAuthn can work at all.
+    fn script<T: DeserializeOwned>(
+        &self,
+        visit: &Visit<'_>,
+        body: &[u8],
+    ) -> Result<(&RelyingParty, T), Box<Reply>> {
+        let Some(relying_party) = &self.relying_party else { return Err(Box::new(self.no_such_page(visit))) };
+        match read(&visit.head.headers, body) {
+            Ok(request) => Ok((relying_party, request)),
+            Err(JsonError::MediaType) => Err(Box::new(self.bad_request(visit, "media_type"))),
+            Err(JsonError::Shape) => Err(Box::new(self.bad_request(visit, "bad_json"))),
+        }
+    }
+
+    /// Whoever asks gets options, known or not, and nothing is written down.
+    pub(super) async fn passkey_sign_in_options(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
+        let (relying_party, request): (_, SignInOptions) = match self.script(visit, body) {
+            Ok(asked) => asked,
+            Err(reply) => return Ok(*reply),
+        };
+        let typed: String = request.user.trim().chars().take(TYPED).collect();
+        let started = if typed.is_empty() {
+            relying_party.start_authentication(Asked::Anybody)
+        } else {
+            let name = typed.parse::<UserName>();
+            let looked_up = name.clone();
+            let credentials = self
+                .store
+                .call(move |store| match looked_up.ok() {
+                    Some(name) => match store.user_by_name(&name)? {
+                        Some(user) if user.disabled_at.is_none() => store.credentials(user.id),
+                        Some(_) | None => Ok(Vec::new()),
+                    },
+                    None => Ok(Vec::new()),
+                })
+                .await?;
+            let name = name.map_or(typed, |name| name.to_string());
+            relying_party.start_authentication(Asked::Named(&name, &credentials))
+        };
+        let (options, authentication) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                tracing::error!(error = %error, "a sign-in with a passkey can't be started");
+                return Ok(self.portal.internal(visit.head, visit.now));
+            }
+        };
+        let state = SignInState { started_at: visit.now.millis(), authentication };
+        let state = serde_json::to_vec(&state).unwrap_or_default();
+        let state = data_encoding::BASE64URL_NOPAD.encode(&self.ceremony_key().seal(SIGN_IN, &state));
+        Ok(Reply::json(StatusCode::OK, &json!({ "state": state, "publicKey": options })))
+    }
+
+    pub(super) async fn passkey_sign_in(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
+        let (relying_party, request): (_, SignIn) = match self.script(visit, body) {
+            Ok(asked) => asked,
+            Err(reply) => return Ok(*reply),
+        };
+        let mut claimed = None;
+        match self.sign_in_by_passkey(visit, relying_party, &request, &mut claimed).await? {
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                let event = Event::new(Action::SignIn, Outcome::Failure)
+                    .from(visit.client.ip())
+                    .by(Method::Passkey)
+                    .because(&error);
+                self.audit.record(&match &claimed {
+                    Some(name) => event.of(name),
+                    None => event,
+                });
+                Ok(refused("no_match"))
+            }
+        }
+    }
+
+    /// `claimed` becomes the owner of the credential that the answer names, proven or not.
+    async fn sign_in_by_passkey(
+        &self,
+        visit: &Visit<'_>,
+        relying_party: &RelyingParty,
+        request: &SignIn,
+        claimed: &mut Option<UserName>,
+    ) -> Result<Result<Reply, PasskeyError>, StoreError> {
+        let Some(state) = self.open_sign_in(&request.state) else { return Ok(Err(PasskeyError::State)) };
+        let started_at = Timestamp::from_millis(state.started_at);
+        if visit.now.since(started_at) > LIFETIME {
+            return Ok(Err(PasskeyError::Late));
+        }
+        let credential_id = request.credential.raw_id.clone();
+        let owned = self.store.call(move |store| store.credential_of(&credential_id)).await?;
+        *claimed = owned.as_ref().map(|owned| owned.user.name.clone());
+        let finished =
+            relying_party.finish_authentication(&state.authentication, &request.credential, owned.as_ref());
+        let (assertion, user) = match (finished, owned) {
+            (Err(error), _) => return Ok(Err(error.into())),
+            (Ok(_), None) => return Ok(Err(AssertionError::UnknownCredential.into())),
+            (Ok(_), Some(owned)) if owned.user.disabled_at.is_some() => {
+                return Ok(Err(PasskeyError::Disabled));
+            }
+            (Ok(assertion), Some(owned)) => (assertion, owned.user),
+        };
+        let secret = SessionSecret::random();
+        let session = self.new_session(visit, &user, Method::Passkey, &secret);
+        let ceremony = ceremony(&request.state, started_at);
+        let stored = session.clone();
+        let spent =
+            self.store.call(move |store| store.sign_in_by_assertion(&assertion, &ceremony, &stored)).await?;
+        Ok(match spent {
+            Spent::Before => Err(PasskeyError::Spent),
+            Spent::First => Ok(match self.session_cookie(visit, &session, user, &secret) {
+                Some(cookie) => {
+                    let next = next::after_sign_in(visit.head.uri.query());
+                    Reply::json(StatusCode::OK, &json!({ "next": next })).with_cookie(cookie)
+                }
+                None => self.portal.internal(visit.head, visit.now),
+            }),
+        })
+    }
+
+    fn open_sign_in(&self, state: &str) -> Option<SignInState> {
+        let sealed = data_encoding::BASE64URL_NOPAD.decode(state.as_bytes()).ok()?;
+        serde_json::from_slice(&self.ceremony_key().open(SIGN_IN, &sealed)?).ok()
+    }
+
+    /// Somebody who takes up an invitation wants a passkey.
+    pub(super) async fn passkey_create_options(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
+        let (relying_party, request): (_, CreateOptions) = match self.script(visit, body) {
+            Ok(asked) => asked,
+            Err(reply) => return Ok(*reply),
+        };
+        let Some(state) = State::open(&self.ceremony_key(), &request.state) else {
+            return Ok(refused("invitation"));
+        };
+        match &state.progress {
+            Progress::Choosing | Progress::CreatingPasskey(_) => {}
+            Progress::AddingApp { .. } | Progress::Proven(_) | Progress::SavingCodes { .. } => {
+                return Ok(refused("invitation"));
+            }
+        }
+        let guest = match self.guest_of(visit, &state).await? {
+            Ok(guest) => guest,
+            Err(error) => {
+                self.audit_invitation(visit, error);
+                return Ok(refused("invitation"));
+            }
+        };
+        let id = guest.user.id;
+        let (handle, present) =
+            self.store.call(move |store| Ok((store.user_handle(id)?, store.credentials(id)?))).await?;
+        let Some(handle) = handle else { return Ok(refused("invitation")) };
+        let kind = CredentialKind::Passkey;
+        match relying_party.start_registration(kind, &guest.user.name, &handle, &present) {
+            Ok((options, registration)) => {
+                let progress = Progress::CreatingPasskey(Box::new(registration));
+                let state = self.sealed(visit, &guest, progress);
+                Ok(Reply::json(StatusCode::OK, &json!({ "state": state, "publicKey": options })))
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the registration of a passkey can't be started");
+                Ok(self.portal.internal(visit.head, visit.now))
+            }
+        }
+    }
+
+    /// The passkey was made. It is not switched on before the form that goes on.
+    pub(super) async fn passkey_create(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
+        let (relying_party, request): (_, Create) = match self.script(visit, body) {
+            Ok(asked) => asked,
+            Err(reply) => return Ok(*reply),
+        };
+        let Some(state) = State::open(&self.ceremony_key(), &request.state) else {
+            return Ok(refused("invitation"));
+        };
+        let Progress::CreatingPasskey(registration) = &state.progress else {
+            return Ok(refused("invitation"));
+        };
+        if visit.now.since(state.sealed_at()) > LIFETIME {
+            return Ok(refused("late"));
+        }
+        let guest = match self.guest_of(visit, &state).await? {
+            Ok(guest) => guest,
+            Err(error) => {
+                self.audit_invitation(visit, error);
+                return Ok(refused("invitation"));
+            }
+        };
+        let mut registered = relying_party.finish_registration(registration, &request.credential);
+        if let Ok(credential) = &registered {
+            let id = credential.credential_id.clone();
+            if self.store.call(move |store| store.credential_of(&id)).await?.is_some() {
+                registered = Err(RegistrationError::Registered);
+            }
+        }
+        match registered {
+            Ok(registered) => {
+                let ceremony = ceremony(&request.state, state.sealed_at());
+                let proven = Proven::passkey(registered, &request.name, ceremony);
+                let state = self.sealed(visit, &guest, Progress::Proven(proven));
+                Ok(Reply::json(StatusCode::OK, &json!({ "state": state })))
+            }
+            Err(error) => {
+                self.audit.record(
+                    &Event::new(Action::InviteUse, Outcome::Failure)
+                        .from(visit.client.ip())
+                        .of(&guest.user.name)
+                        .by(Method::Passkey)
+                        .because(&error),
+                );
+                Ok(refused("no_match"))
+            }
+        }
+    }
+}
+
+/// What is spent of a ceremony whose state was sealed at `started_at`.
+fn ceremony(state: &str, started_at: Timestamp) -> Ceremony {
+    Ceremony { hash: secret::sha256(state.as_bytes()), expires_at: started_at.plus(LIFETIME) }
+}
+
+/// 403 for the script, which has the words.
+fn refused(word: &'static str) -> Reply {
+    Reply::json(StatusCode::FORBIDDEN, &json!({ "error": word, "data": null }))
+}
