@@ -577,8 +577,7 @@ impl Store for SqliteStore {
 
 const USER: &str = "id, name, role, created_at, disabled_at";
 const INVITATION: &str = "token_hash, user_id, purpose, created_at, expires_at, used_at, revoked_at";
-const SESSION: &str =
-    "id, user_id, method, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason";
+const SESSION: &str = "id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason";
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {

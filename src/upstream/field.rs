@@ -278,7 +278,7 @@ mod tests {
         assert!(fits(MAX_LINES - 3, 1));
         assert!(!fits(MAX_LINES - 2, 1));
         assert!(fits(1, 8000));
-        assert!(!fits(1, 8100));
+        assert!(!fits(1, 8120));
     }
 
     #[test]

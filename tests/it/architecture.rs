@@ -81,7 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hmac", &["secret", "demo"]),
     ("subtle", &["secret", "tls"]),
     ("getrandom", &["secret", "demo"]),
-    ("argon2", &["secret"]),
+    ("argon2", &["gate"]),
     ("rcgen", &["tls"]),
     ("x509_parser", &["tls"]),
     // The stand-in has a listener of its own; `admin` names the error of making ours.

@@ -53,7 +53,11 @@ impl Person {
         let mut client = gate.client();
         let link = token.link(&gate.config.gate.public_url);
         let code = link.split_once('#').unwrap().1.to_owned();
-        let page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
+        let mut page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
+        // A passkey is offered first.
+        if let (None, Some(state)) = (scan(&page.text()), state_of(&page.text())) {
+            page = client.post_form("/_gate/enrol", &[("state", &state), ("method", "totp")]).await;
+        }
         match scan(&page.text()) {
             Some((phone, state)) => {
                 Ok((Self { name: name.to_owned(), client, phone, codes: Vec::new() }, state))
