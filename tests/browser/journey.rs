@@ -28,6 +28,13 @@ async fn browser(gate: &TestGate, options: Options<'_>) -> Browser {
     Browser::start(Options { trust: Some(&gate.ca_pem), map_hosts: &hosts, ..options }).await
 }
 
+/// Declines the passkey that is offered first.
+async fn use_an_app(browser: &Browser) {
+    browser.wait_for("button[name=method]").await;
+    browser.click("button[name=method]").await;
+    browser.wait_for("#code").await;
+}
+
 /// What the phone's camera sees on the page with the QR code.
 async fn scan(browser: &Browser) -> Secret {
     let link = browser.eval("return document.querySelector('a[href^=\"otpauth:\"]').href").await;
@@ -44,7 +51,7 @@ fn code(phone: &Secret, gate: &TestGate) -> String {
 async fn enrol(browser: &Browser, gate: &TestGate, name: &str) -> Secret {
     let link = gate.invite(name).link(&gate.config.gate.public_url);
     browser.goto(&link).await;
-    browser.wait_for("#code").await;
+    use_an_app(browser).await;
     let phone = scan(browser).await;
     browser.fill("#code", &code(&phone, gate)).await;
     browser.click("main form button[type=submit]").await;
@@ -115,7 +122,7 @@ async fn the_link_works_once_and_its_code_leaves_the_address_bar() {
     let link = gate.invite("alice").link(&gate.config.gate.public_url);
 
     browser.goto(&link).await;
-    browser.wait_for("#code").await;
+    use_an_app(&browser).await;
     assert!(!browser.url().await.contains('#'), "{}", browser.url().await);
     let phone = scan(&browser).await;
     browser.fill("#code", "000000").await;
@@ -156,7 +163,7 @@ async fn without_javascript_people_enrol_recover_and_sign_in() {
     browser.goto(&format!("{}/_gate/enrol", gate.url())).await;
     browser.fill("#token", link.split_once('#').unwrap().1).await;
     browser.click("main form button[type=submit]").await;
-    browser.wait_for("#code").await;
+    use_an_app(&browser).await;
     let phone = scan(&browser).await;
     browser.fill("#code", &code(&phone, &gate)).await;
     browser.click("main form button[type=submit]").await;
@@ -205,7 +212,9 @@ async fn the_pages_are_photographed_light_dark_and_on_a_phone() {
         browser.screenshot(&format!("sign-in-{look}")).await;
         let link = gate.invite(&format!("alice-{look}")).link(&gate.config.gate.public_url);
         browser.goto(&link).await;
-        browser.wait_for("#code").await;
+        browser.wait_for("button[name=method]").await;
+        browser.screenshot(&format!("enrol-passkey-{look}")).await;
+        use_an_app(&browser).await;
         browser.screenshot(&format!("enrol-totp-{look}")).await;
         let phone = scan(&browser).await;
         browser.fill("#code", &code(&phone, &gate)).await;
