@@ -95,18 +95,31 @@ impl Log {
 
     /// Waits until what was recorded is in the file.
     pub fn flush(&self) {
-        if let Some(to_file) = &self.inner.to_file {
-            let (done, wait) = mpsc::sync_channel(1);
-            if to_file.send(Work::Flush(done)).is_ok() {
-                let _ = wait.recv();
-            }
-        }
+        self.inner.flush();
     }
 
     /// Events that could not be written.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.inner.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    fn flush(&self) {
+        if let Some(to_file) = &self.to_file {
+            let (done, wait) = mpsc::sync_channel(1);
+            if to_file.send(Work::Flush(done)).is_ok() {
+                let _ = wait.recv();
+            }
+        }
+    }
+}
+
+/// A verb of the command line ends right after its last event, and would take the writer with it.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -136,4 +149,27 @@ fn start_writer(mut file: fs::File, lost: Arc<AtomicU64>) -> io::Result<mpsc::Sy
         }
     })?;
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::{Action, Outcome},
+        time::SystemClock,
+    };
+
+    #[test]
+    fn what_was_recorded_is_in_the_file_when_the_last_clone_is_gone() {
+        let path = std::env::temp_dir().join(format!("pvegate-audit-{}.jsonl", std::process::id()));
+        let settings = Settings { file: Some(path.clone()), line: false };
+        for run in 1..=50 {
+            let log = Log::open(&settings, Arc::new(SystemClock)).unwrap();
+            log.clone().record(&Event::new(Action::Start, Outcome::Success));
+            drop(log);
+
+            assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), run);
+        }
+        fs::remove_file(path).unwrap();
+    }
 }
