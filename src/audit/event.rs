@@ -285,20 +285,20 @@ impl Event {
             (Action::Refuse, _) => "request refused",
             (action, _) => action.as_str(),
         };
-        let mut line = format!("{head};");
+        let mut details = String::new();
         if let Some(client) = self.client {
-            let _ = write!(line, " rhost={client}");
+            let _ = write!(details, " rhost={client}");
         }
         if let Some(user) = &self.user {
-            let _ = write!(line, " user=\"{}\"", Escaped(user));
+            let _ = write!(details, " user=\"{}\"", Escaped(user));
         }
         if let Some(method) = self.method {
-            let _ = write!(line, " method={}", method.0);
+            let _ = write!(details, " method={}", method.0);
         }
         if let Some(reason) = &self.reason {
-            let _ = write!(line, " reason={}", reason.word);
+            let _ = write!(details, " reason={}", reason.word);
         }
-        line
+        if details.is_empty() { head.to_owned() } else { format!("{head};{details}") }
     }
 }
 
@@ -369,6 +369,11 @@ mod tests {
             );
             assert_eq!(line, expected);
         }
+    }
+
+    #[test]
+    fn a_line_without_details_is_its_action_alone() {
+        assert_eq!(Event::new(Action::Start, Outcome::Success).to_line(), "start");
     }
 
     #[test]
