@@ -306,8 +306,14 @@ pub(super) fn nearest<'a>(found: &str, candidates: impl Iterator<Item = &'a str>
     if found.len() > 64 {
         return None;
     }
+    let found = found.to_lowercase();
+    let similarity = |candidate: &str| {
+        // In short words two swapped letters are a slip, and most of the word.
+        let slip = found.len() > 2 && strsim::osa_distance(&found, candidate) == 1;
+        if slip { 0.95 } else { strsim::jaro_winkler(&found, candidate) }
+    };
     candidates
-        .map(|candidate| (strsim::jaro_winkler(&found.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (similarity(&candidate.to_lowercase()), candidate))
         .filter(|(similarity, _)| *similarity >= 0.83)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
