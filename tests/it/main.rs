@@ -10,3 +10,4 @@ mod faithful;
 mod sessions;
 mod signed_in_page;
 mod stand_in;
+mod store;

@@ -1,0 +1,714 @@
+//! What every store promises, whatever it keeps its rows in; and what the one in a SQLite file promises of
+//! its file.
+//!
+//! The first part is generic: a [`Shelf`] opens stores of one kind, each opening is another connection to the
+//! same one, as another process would have it. A second kind of store adds a shelf and a line to `promises!`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Barrier,
+    thread,
+    time::Duration,
+};
+
+use pvegate::{
+    account::{
+        Authenticator, EndReason, Factor, FactorId, InvitationPurpose, Method, Role, Session, SessionId,
+        TimeStep, User, UserId,
+    },
+    store::{
+        Added, Change, NewInvitation, SealedCookieKey, Sessions, Spent, SqliteStore, Store, StoreError,
+        StoreThread,
+    },
+    time::Timestamp,
+};
+
+use crate::harness::{START, Scratch};
+
+/// How many race for what only one may have.
+const RACERS: usize = 16;
+
+/// Where stores of one kind stand.
+trait Shelf: Sync {
+    type Store: Store;
+
+    /// With nothing on it.
+    fn empty() -> Self;
+
+    /// Another connection to the same store.
+    fn open(&self) -> Self::Store;
+}
+
+/// The store in a SQLite file.
+struct InAFile(Scratch);
+
+impl InAFile {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("state/pvegate.db")
+    }
+
+    /// The file as the sqlite3 program opens it.
+    fn by_hand(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
+}
+
+impl Shelf for InAFile {
+    type Store = SqliteStore;
+
+    fn empty() -> Self {
+        Self(Scratch::new())
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path()).unwrap()
+    }
+}
+
+macro_rules! promises {
+    ($kind:ident is $shelf:ty: $($promise:ident)*) => {
+        mod $kind {
+            $(#[test]
+            fn $promise() {
+                super::$promise::<$shelf>();
+            })*
+        }
+    };
+}
+
+promises! { sqlite is super::InAFile:
+    a_user_is_added_once_and_found_by_name_and_number
+    of_those_who_add_one_name_at_once_one_does
+    a_new_invitation_revokes_the_unused_ones_of_its_user_and_no_others
+    an_invitation_for_nobody_changes_nothing
+    an_invitation_is_spent_once_and_in_time_by_its_user_alone
+    of_those_who_take_up_one_invitation_at_once_one_does
+    an_enrolment_happens_whole_or_not_at_all
+    a_time_step_is_accepted_once_and_steps_only_go_up
+    of_those_who_bring_one_time_step_at_once_one_signs_in
+    of_steps_that_race_the_latest_is_remembered
+    a_sign_in_that_opens_no_session_spends_no_step
+    live_sessions_are_those_neither_ended_nor_past_their_limit
+    sessions_end_by_number_by_user_or_all_and_only_once
+    of_those_who_end_one_session_at_once_one_does
+    activity_moves_forward_and_never_revives
+    what_was_over_is_forgotten_and_nothing_else
+    cookie_keys_come_newest_first_and_their_names_are_taken_once
+    an_idle_connection_hears_what_others_write_and_nothing_at_its_first_call
+    what_changes_nothing_is_not_heard
+    many_connections_can_open_an_empty_store_at_once
+}
+
+fn after(seconds: u64) -> Timestamp {
+    START.plus(Duration::from_secs(seconds))
+}
+
+fn add(store: &mut impl Store, name: &str) -> User {
+    match store.add_user(&name.parse().unwrap(), Role::User, START).unwrap() {
+        Added::New(user) => user,
+        Added::Exists => panic!("{name} was there"),
+    }
+}
+
+fn invitation(user: UserId, token: u8) -> NewInvitation {
+    NewInvitation {
+        token_hash: [token; 32],
+        user,
+        purpose: InvitationPurpose::Enrol,
+        created_at: START,
+        expires_at: after(900),
+    }
+}
+
+fn authenticator(user: UserId, number: u8) -> Authenticator {
+    Authenticator {
+        id: FactorId::of([number; 16]),
+        user,
+        name: format!("Phone {number}"),
+        sealed_secret: vec![number; 60],
+        last_step: TimeStep(100),
+        created_at: after(number.into()),
+        last_used_at: None,
+    }
+}
+
+fn app(user: UserId, number: u8) -> Factor {
+    Factor::Authenticator(authenticator(user, number))
+}
+
+fn session(user: UserId, number: u8) -> Session {
+    Session {
+        id: SessionId([number; 32]),
+        user,
+        method: Method::Totp,
+        created_at: after(number.into()),
+        expires_at: after(43_200),
+        last_active_at: after(number.into()),
+        client: "2001:db8::1".parse().unwrap(),
+        user_agent: "Mozilla/5.0 (\"é\")".to_owned(),
+        ended: None,
+    }
+}
+
+/// A user with an authenticator app (1) and a session (1).
+fn enrolled(store: &mut impl Store, name: &str) -> User {
+    let user = add(store, name);
+    store.invite(&invitation(user.id, 1)).unwrap();
+    let spent = store.enrol(&[1; 32], &app(user.id, 1), &session(user.id, 1)).unwrap();
+    assert_eq!(spent, Spent::First);
+    user
+}
+
+/// Opens a session of somebody enrolled.
+fn sign_in(store: &mut impl Store, user: UserId, number: u8) -> Session {
+    let session = session(user, number);
+    let step = TimeStep(100 + u64::from(number));
+    assert_eq!(store.sign_in_by_step(&FactorId::of([1; 16]), step, &session).unwrap(), Spent::First);
+    session
+}
+
+/// Every racer on a connection and thread of its own, all let go at once; gives what each got.
+fn race<S: Shelf, T: Send>(shelf: &S, racer: impl Fn(&mut S::Store, u8) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(RACERS);
+    thread::scope(|scope| {
+        let racers: Vec<_> = (1..=RACERS)
+            .map(|number| {
+                let (barrier, racer) = (&barrier, &racer);
+                scope.spawn(move || {
+                    let mut store = shelf.open();
+                    barrier.wait();
+                    racer(&mut store, u8::try_from(number).unwrap())
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    })
+}
+
+fn count<T>(all: &[T], wanted: impl Fn(&T) -> bool) -> usize {
+    all.iter().filter(|it| wanted(it)).count()
+}
+
+fn a_user_is_added_once_and_found_by_name_and_number<S: Shelf>() {
+    let shelf = S::empty();
+    let bob = add(&mut shelf.open(), "bob");
+    let mut store = shelf.open();
+    let alice = match store.add_user(&"alice".parse().unwrap(), Role::Admin, after(5)).unwrap() {
+        Added::New(user) => user,
+        Added::Exists => panic!("nobody has this name"),
+    };
+
+    let again = store.add_user(&"alice".parse().unwrap(), Role::User, after(9)).unwrap();
+
+    assert_eq!(again, Added::Exists);
+    assert_eq!((alice.role, alice.created_at, alice.disabled_at), (Role::Admin, after(5), None));
+    assert_eq!(store.users().unwrap(), [alice.clone(), bob]);
+    assert_eq!(store.user_by_name(&alice.name).unwrap().as_ref(), Some(&alice));
+    assert_eq!(store.user(alice.id).unwrap(), Some(alice));
+    assert_eq!(store.user_by_name(&"eve".parse().unwrap()).unwrap(), None);
+    assert_eq!(store.user(UserId(99)).unwrap(), None);
+}
+
+fn of_those_who_add_one_name_at_once_one_does<S: Shelf>() {
+    let shelf = S::empty();
+
+    let added =
+        race(&shelf, |store, _| store.add_user(&"alice".parse().unwrap(), Role::User, START).unwrap());
+
+    assert_eq!(count(&added, |added| matches!(added, Added::New(_))), 1);
+    assert_eq!(shelf.open().users().unwrap().len(), 1);
+}
+
+fn a_new_invitation_revokes_the_unused_ones_of_its_user_and_no_others<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice");
+    let bob = add(&mut store, "bob");
+    store.invite(&invitation(alice.id, 2)).unwrap();
+    store.invite(&invitation(bob.id, 3)).unwrap();
+
+    store.invite(&NewInvitation { created_at: after(60), ..invitation(alice.id, 4) }).unwrap();
+
+    let mut revoked = |token: u8| store.invitation(&[token; 32]).unwrap().unwrap().revoked_at;
+    assert_eq!([1, 2, 3, 4].map(&mut revoked), [None, Some(after(60)), None, None]);
+    let latest = store.latest_invitation(alice.id).unwrap().unwrap();
+    assert_eq!((latest.token_hash, latest.purpose), ([4; 32], InvitationPurpose::Enrol));
+    assert_eq!((latest.created_at, latest.expires_at, latest.used_at), (after(60), after(900), None));
+    assert_eq!(store.invitation(&[9; 32]).unwrap(), None);
+    assert_eq!(store.latest_invitation(UserId(99)).unwrap(), None);
+}
+
+fn an_invitation_for_nobody_changes_nothing<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = add(&mut store, "alice");
+    store.invite(&invitation(alice.id, 1)).unwrap();
+
+    let nobody = store.invite(&invitation(UserId(99), 2));
+    let taken = store.invite(&invitation(alice.id, 1));
+
+    assert!(nobody.is_err() && taken.is_err());
+    assert_eq!(store.invitation(&[1; 32]).unwrap().unwrap().revoked_at, None);
+    assert_eq!(store.invitation(&[2; 32]).unwrap(), None);
+}
+
+fn an_invitation_is_spent_once_and_in_time_by_its_user_alone<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (alice, bob) = (add(&mut store, "alice"), add(&mut store, "bob"));
+    store.invite(&invitation(alice.id, 1)).unwrap();
+    store.invite(&invitation(alice.id, 2)).unwrap();
+    let at = |seconds, number| Session { created_at: after(seconds), ..session(alice.id, number) };
+    #[rustfmt::skip]
+    let table = [
+        // case                       token  user      session                 spent
+        ("a token nobody was given",  9,     alice.id, at(5, 1),               Spent::Before),
+        ("revoked by a later one",    1,     alice.id, at(5, 1),               Spent::Before),
+        ("another user's",            2,     bob.id,   session(bob.id, 1),     Spent::Before),
+        ("at the end of its time",    2,     alice.id, at(900, 1),             Spent::Before),
+        ("just before",               2,     alice.id, at(899, 1),             Spent::First),
+        ("a second time",             2,     alice.id, at(5, 2),               Spent::Before),
+    ];
+    for (case, token, user, session, spent) in table {
+        let got = store.enrol(&[token; 32], &app(user, 1), &session).unwrap();
+
+        assert_eq!(got, spent, "{case}");
+        let there = store.session(session.id).unwrap().is_some_and(|it| it == session);
+        assert_eq!(there, spent == Spent::First, "{case}");
+    }
+    assert_eq!(store.authenticators(alice.id).unwrap(), [authenticator(alice.id, 1)]);
+    assert_eq!(store.authenticators(bob.id).unwrap(), []);
+    assert_eq!(store.invitation(&[2; 32]).unwrap().unwrap().used_at, Some(after(899)));
+}
+
+fn of_those_who_take_up_one_invitation_at_once_one_does<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = add(&mut store, "alice").id;
+    store.invite(&invitation(alice, 1)).unwrap();
+
+    let spent = race(&shelf, |store, number| {
+        store.enrol(&[1; 32], &app(alice, number), &session(alice, number)).unwrap()
+    });
+
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.authenticators(alice).unwrap().len(), 1);
+    assert_eq!(store.live_sessions(START).unwrap().len(), 1);
+}
+
+fn an_enrolment_happens_whole_or_not_at_all<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    store.invite(&invitation(alice, 2)).unwrap();
+
+    let session_is_taken = store.enrol(&[2; 32], &app(alice, 2), &session(alice, 1));
+    let factor_is_taken = store.enrol(&[2; 32], &app(alice, 1), &session(alice, 2));
+
+    assert!(session_is_taken.is_err() && factor_is_taken.is_err());
+    assert_eq!(store.invitation(&[2; 32]).unwrap().unwrap().used_at, None);
+    assert_eq!(store.authenticators(alice).unwrap(), [authenticator(alice, 1)]);
+    assert_eq!(store.session(SessionId([2; 32])).unwrap(), None);
+    assert_eq!(store.enrol(&[2; 32], &app(alice, 2), &session(alice, 2)).unwrap(), Spent::First);
+    let apps = store.authenticators(alice).unwrap();
+    assert_eq!(apps, [authenticator(alice, 1), authenticator(alice, 2)], "oldest first");
+}
+
+fn a_time_step_is_accepted_once_and_steps_only_go_up<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    let (phone, other) = (FactorId::of([1; 16]), FactorId::of([9; 16]));
+    #[rustfmt::skip]
+    let table = [
+        // case                      app     whose  step      spent
+        ("the step of enrolment",    &phone, alice, 100,      Spent::Before),
+        ("the next",                 &phone, alice, 101,      Spent::First),
+        ("the same",                 &phone, alice, 101,      Spent::Before),
+        ("one that was left out",    &phone, alice, 105,      Spent::First),
+        ("an earlier one, unused",   &phone, alice, 104,      Spent::Before),
+        ("an app that is not there", &other, alice, 106,      Spent::Before),
+        ("somebody else's app",      &phone, bob,   106,      Spent::Before),
+        ("past any clock",           &phone, alice, u64::MAX, Spent::First),
+        ("past any clock, again",    &phone, alice, u64::MAX, Spent::Before),
+    ];
+    for (number, (case, app, user, step, spent)) in (2..).zip(table) {
+        let session = session(user, number);
+        let got = store.sign_in_by_step(app, TimeStep(step), &session).unwrap();
+
+        assert_eq!(got, spent, "{case}");
+        assert_eq!(store.session(session.id).unwrap().is_some(), spent == Spent::First, "{case}");
+    }
+    let last = store.authenticators(alice).unwrap();
+    assert_eq!(last.first().unwrap().last_used_at, Some(after(9)), "the time of the last that was accepted");
+}
+
+fn of_those_who_bring_one_time_step_at_once_one_signs_in<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+
+    let spent = race(&shelf, |store, number| {
+        store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, number + 1)).unwrap()
+    });
+
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.live_sessions(START).unwrap().len(), 2, "that one's, and that of the enrolment");
+}
+
+fn of_steps_that_race_the_latest_is_remembered<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+
+    let spent = race(&shelf, |store, number| {
+        let step = TimeStep(100 + u64::from(number));
+        store.sign_in_by_step(&FactorId::of([1; 16]), step, &session(alice, number + 1)).unwrap()
+    });
+
+    let won = count(&spent, |spent| *spent == Spent::First);
+    assert_eq!(spent.last(), Some(&Spent::First), "nothing is later than the last racer's");
+    assert_eq!(store.authenticators(alice).unwrap().first().unwrap().last_step, TimeStep(116));
+    assert_eq!(store.live_sessions(START).unwrap().len(), 1 + won);
+}
+
+fn a_sign_in_that_opens_no_session_spends_no_step<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let phone = FactorId::of([1; 16]);
+
+    let taken = store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 1));
+
+    assert!(taken.is_err());
+    assert_eq!(store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 2)).unwrap(), Spent::First);
+}
+
+fn live_sessions_are_those_neither_ended_nor_past_their_limit<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let (second, third) = (sign_in(&mut store, alice, 2), sign_in(&mut store, alice, 3));
+    store.end_sessions(&Sessions::One(second.id), EndReason::SignOut, after(10)).unwrap();
+
+    assert_eq!(
+        store.live_sessions(after(43_199)).unwrap(),
+        [session(alice, 1), third],
+        "oldest first, whole"
+    );
+    assert_eq!(store.live_sessions(after(43_200)).unwrap(), [], "the limit is the first moment after");
+    let ended = store.session(second.id).unwrap().unwrap().ended;
+    assert_eq!(ended, Some((after(10), EndReason::SignOut)));
+    assert_eq!(store.session(SessionId([9; 32])).unwrap(), None);
+}
+
+fn sessions_end_by_number_by_user_or_all_and_only_once<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&[2; 32], &app(bob, 2), &session(bob, 2)).unwrap(), Spent::First);
+    sign_in(&mut store, alice, 3);
+    sign_in(&mut store, alice, 4);
+    let mut end = |which, reason, at| {
+        let mut ended = store.end_sessions(&which, reason, after(at)).unwrap();
+        ended.sort();
+        ended
+    };
+    let id = |number| SessionId([number; 32]);
+
+    assert_eq!(end(Sessions::One(id(9)), EndReason::Revoked, 10), []);
+    assert_eq!(end(Sessions::One(id(1)), EndReason::Idle, 11), [id(1)]);
+    assert_eq!(end(Sessions::One(id(1)), EndReason::Revoked, 12), []);
+    assert_eq!(end(Sessions::Of(alice), EndReason::Disabled, 13), [id(3), id(4)]);
+    assert_eq!(end(Sessions::All, EndReason::Revoked, 14), [id(2)]);
+    assert_eq!(end(Sessions::All, EndReason::Expired, 15), []);
+
+    let mut ended = |number| store.session(id(number)).unwrap().unwrap().ended.unwrap();
+    assert_eq!(ended(1), (after(11), EndReason::Idle), "the first reason stays");
+    assert_eq!(ended(2), (after(14), EndReason::Revoked));
+    assert_eq!(ended(3), (after(13), EndReason::Disabled));
+}
+
+fn of_those_who_end_one_session_at_once_one_does<S: Shelf>() {
+    let shelf = S::empty();
+    let alice = enrolled(&mut shelf.open(), "alice").id;
+
+    let ended = race(&shelf, |store, _| {
+        store.end_sessions(&Sessions::Of(alice), EndReason::Revoked, after(5)).unwrap()
+    });
+
+    assert_eq!(count(&ended, |ended| ended == &[SessionId([1; 32])]), 1);
+    assert_eq!(count(&ended, Vec::is_empty), RACERS - 1);
+}
+
+fn activity_moves_forward_and_never_revives<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let (live, ended, unknown) = (session(alice, 1), sign_in(&mut store, alice, 2), SessionId([9; 32]));
+    store.end_sessions(&Sessions::One(ended.id), EndReason::Revoked, after(10)).unwrap();
+
+    store.record_activity(&[(live.id, after(60)), (ended.id, after(60)), (unknown, after(60))]).unwrap();
+    store.record_activity(&[(live.id, after(30))]).unwrap();
+
+    assert_eq!(store.session(live.id).unwrap().unwrap().last_active_at, after(60));
+    let expected = Session { ended: Some((after(10), EndReason::Revoked)), ..ended.clone() };
+    assert_eq!(store.session(ended.id).unwrap().unwrap(), expected);
+    assert_eq!(store.session(unknown).unwrap(), None);
+}
+
+fn what_was_over_is_forgotten_and_nothing_else<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    store.invite(&NewInvitation { expires_at: after(901), ..invitation(alice, 2) }).unwrap();
+    let short = Session { expires_at: after(300), ..session(alice, 3) };
+    let spent = store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(103), &short).unwrap();
+    assert_eq!(spent, Spent::First);
+
+    store.forget(after(901)).unwrap();
+
+    assert_eq!(store.session(short.id).unwrap(), None);
+    assert_eq!(store.session(SessionId([1; 32])).unwrap(), Some(session(alice, 1)));
+    assert_eq!(store.invitation(&[1; 32]).unwrap(), None);
+    assert!(store.invitation(&[2; 32]).unwrap().is_some());
+    assert_eq!(store.authenticators(alice).unwrap().len(), 1);
+    assert_eq!(store.users().unwrap().len(), 1);
+}
+
+fn cookie_keys_come_newest_first_and_their_names_are_taken_once<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let key = |id: &str, at: u64| SealedCookieKey {
+        id: id.to_owned(),
+        sealed: vec![0, 255],
+        created_at: after(at),
+    };
+    assert_eq!(store.add_cookie_key(&key("old", 1)).unwrap(), Added::New(()));
+
+    let added = race(&shelf, |store, number| store.add_cookie_key(&key("new", number.into())).unwrap());
+
+    assert_eq!(count(&added, |added| *added == Added::New(())), 1);
+    let kept = store.cookie_keys().unwrap();
+    assert_eq!(kept.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["new", "old"]);
+    assert_eq!(kept.last(), Some(&key("old", 1)));
+}
+
+fn an_idle_connection_hears_what_others_write_and_nothing_at_its_first_call<S: Shelf>() {
+    let shelf = S::empty();
+    let mut writer = shelf.open();
+    let alice = enrolled(&mut writer, "alice").id;
+    let (mut idle, mut second) = (shelf.open(), shelf.open());
+
+    let first = idle.changes().unwrap();
+    let opened = sign_in(&mut writer, alice, 2);
+    let heard_of_opening = idle.changes().unwrap();
+    let again = idle.changes().unwrap();
+    writer.end_sessions(&Sessions::One(opened.id), EndReason::Revoked, after(5)).unwrap();
+    let key = SealedCookieKey { id: "k".to_owned(), sealed: vec![1], created_at: START };
+    assert_eq!(writer.add_cookie_key(&key).unwrap(), Added::New(()));
+    let heard_of_both = idle.changes().unwrap();
+    writer.forget(after(90_000)).unwrap();
+    let heard_of_deletions = idle.changes().unwrap();
+
+    assert_eq!(first, [], "what was before the first call is not a change");
+    assert_eq!(heard_of_opening, [Change::Session(opened.id)]);
+    assert_eq!(again, [], "nothing is heard twice");
+    assert_eq!(heard_of_both, [Change::Session(opened.id), Change::CookieKeys], "in the order of writing");
+    assert_eq!(heard_of_deletions.len(), 2, "{heard_of_deletions:?}");
+    assert_eq!(second.changes().unwrap(), [], "every connection has its own first call");
+}
+
+fn what_changes_nothing_is_not_heard<S: Shelf>() {
+    let shelf = S::empty();
+    let mut writer = shelf.open();
+    let alice = enrolled(&mut writer, "alice");
+    let mut idle = shelf.open();
+    assert_eq!(idle.changes().unwrap(), []);
+
+    assert_eq!(writer.add_user(&alice.name, Role::User, START).unwrap(), Added::Exists);
+    let replayed =
+        writer.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(100), &session(alice.id, 2)).unwrap();
+    assert_eq!(replayed, Spent::Before);
+    writer.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice.id, 1)).unwrap_err();
+    writer.record_activity(&[(SessionId([1; 32]), after(60))]).unwrap();
+    writer.end_sessions(&Sessions::One(SessionId([9; 32])), EndReason::Revoked, after(5)).unwrap();
+
+    assert_eq!(idle.changes().unwrap(), []);
+}
+
+fn many_connections_can_open_an_empty_store_at_once<S: Shelf>() {
+    let shelf = S::empty();
+
+    let users = race(&shelf, |store, number| {
+        add(store, &format!("user{number}"));
+        shelf.open().users().unwrap().len()
+    });
+
+    assert!(users.iter().all(|count| (1..=RACERS).contains(count)));
+    assert_eq!(shelf.open().users().unwrap().len(), RACERS);
+}
+
+// What follows is about the file.
+
+#[test]
+fn the_file_and_what_lies_beside_it_are_their_owners_alone() {
+    let shelf = InAFile::empty();
+    let mut store = shelf.open();
+    add(&mut store, "alice");
+
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(shelf.0.path().join("state")), 0o700);
+    for entry in fs::read_dir(shelf.0.path().join("state")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(path.clone()), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let shelf = InAFile::empty();
+    add(&mut shelf.open(), "alice");
+    shelf.by_hand().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(shelf.path()).unwrap();
+
+    let error = SqliteStore::open(&shelf.path()).unwrap_err();
+
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+    let told = error.to_string();
+    assert!(told.contains("schema 99") && told.contains(&shelf.path().display().to_string()), "{told}");
+    assert!(fs::read(shelf.path()).unwrap() == before, "the file changed");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named_with_the_user() {
+    let scratch = Scratch::new();
+    let uid = nix::unistd::geteuid();
+    let file = scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut below = vec![file.join("state")];
+    // Nothing is closed to root.
+    if !uid.is_root() {
+        let closed = scratch.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+        below.push(closed);
+    }
+    for directory in below {
+        let error = SqliteStore::open(&directory.join("pvegate.db")).unwrap_err();
+
+        assert!(matches!(error, StoreError::Unwritable { .. }), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains(&directory.display().to_string()), "{told}");
+        assert!(told.contains(&format!("user id {uid}")), "{told}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_never_an_empty_store() {
+    let shelf = InAFile::empty();
+    let mut store = shelf.open();
+    for number in 0..200 {
+        add(&mut store, &format!("user{number}"));
+    }
+    drop(store);
+    let whole = fs::read(shelf.path()).unwrap();
+    let garbage: Vec<u8> = (0..8192_u32).map(|i| (i * 7 + 3).to_le_bytes()[0]).collect();
+    let mut foreign = b"PNG".to_vec();
+    foreign.extend(&whole[3..]);
+
+    let shortened = [50, 512, 4096, whole.len() / 2].map(|length| whole[..length].to_vec());
+    for damaged in shortened.into_iter().chain([garbage, foreign, b"not a database\n".to_vec()]) {
+        fs::write(shelf.path(), &damaged).unwrap();
+
+        let users = SqliteStore::open(&shelf.path()).and_then(|mut store| store.users());
+
+        assert!(matches!(users, Err(StoreError::Sqlite { .. })), "{} bytes: {users:?}", damaged.len());
+        assert!(users.unwrap_err().to_string().contains(&shelf.path().display().to_string()));
+        assert!(fs::read(shelf.path()).unwrap() == damaged, "{} bytes: the file changed", damaged.len());
+    }
+}
+
+#[test]
+fn a_row_that_we_would_never_write_is_an_error_that_quotes_it() {
+    let shelf = InAFile::empty();
+    add(&mut shelf.open(), "alice");
+    shelf.by_hand().execute("UPDATE user SET name = 'Not Ours'", []).unwrap();
+
+    let error = shelf.open().users().unwrap_err();
+
+    assert_eq!(error.to_string(), "the store holds \"Not Ours\" where a user name is expected");
+}
+
+#[test]
+fn a_disabled_user_spends_nothing_and_a_change_by_hand_is_heard() {
+    let shelf = InAFile::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+    store.invite(&invitation(alice, 2)).unwrap();
+    let mut idle = shelf.open();
+    assert_eq!(idle.changes().unwrap(), []);
+
+    shelf.by_hand().execute("UPDATE user SET disabled_at = ?1", [after(5).millis()]).unwrap();
+
+    assert_eq!(idle.changes().unwrap(), [Change::User(alice)]);
+    assert_eq!(store.user(alice).unwrap().unwrap().disabled_at, Some(after(5)));
+    let by_step = store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, 2)).unwrap();
+    let by_link = store.enrol(&[2; 32], &app(alice, 2), &session(alice, 3)).unwrap();
+    assert_eq!((by_step, by_link), (Spent::Before, Spent::Before));
+    shelf.by_hand().execute("UPDATE user SET disabled_at = NULL", []).unwrap();
+    assert_eq!(
+        store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, 2)).unwrap(),
+        Spent::First,
+        "the refused step was not spent"
+    );
+}
+
+/// Set in the process that is to be killed: the directory of the store.
+const DIRECTORY_TO_WRITE: &str = "PVEGATE_TEST_DIRECTORY_TO_WRITE";
+
+#[test]
+fn what_was_acknowledged_survives_the_death_of_the_process() {
+    // This test is two processes: the second is this program again, with the variable set.
+    if let Some(directory) = std::env::var_os(DIRECTORY_TO_WRITE) {
+        let mut store = SqliteStore::open(&PathBuf::from(directory).join("pvegate.db")).unwrap();
+        let mut out = std::io::stdout();
+        for number in 0.. {
+            add(&mut store, &format!("user{number}"));
+            writeln!(out, "acknowledged user{number}").unwrap();
+        }
+    }
+    let scratch = Scratch::new();
+    let mut writer = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "--test-threads=1"])
+        .arg("store::what_was_acknowledged_survives_the_death_of_the_process")
+        .env(DIRECTORY_TO_WRITE, scratch.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let name = |line: String| line.split_once("acknowledged ").map(|(_, name)| name.to_owned());
+
+    let mut acknowledged: Vec<String> = lines.by_ref().filter_map(name).take(20).collect();
+    writer.kill().unwrap();
+    acknowledged.extend(lines.filter_map(name));
+    writer.wait().unwrap();
+
+    assert!(acknowledged.len() >= 20, "it ended by itself after {acknowledged:?}");
+    let mut store = SqliteStore::open(&scratch.path().join("pvegate.db")).unwrap();
+    let kept: Vec<String> = store.users().unwrap().into_iter().map(|user| user.name.to_string()).collect();
+    for name in acknowledged {
+        assert!(kept.contains(&name), "{name} was acknowledged and is gone");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_panics_loses_its_own_answer_and_not_the_store() {
+    let shelf = InAFile::empty();
+    let store = StoreThread::start(shelf.open()).unwrap();
+
+    let lost = store.call(|_| -> Result<(), StoreError> { panic!("on purpose") }).await;
+    let users = store.call(|store| store.users()).await;
+
+    assert!(matches!(lost, Err(StoreError::Unavailable)), "{lost:?}");
+    assert_eq!(users.unwrap(), []);
+}
