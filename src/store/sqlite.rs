@@ -61,10 +61,14 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         prepare_directory(path)?;
         let failed = |source| StoreError::Sqlite { path: path.into(), source };
+        let log_is_empty = !fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = Connection::open(path).map_err(|source| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => unwritable(path, source),
             _ => failed(source),
         })?;
+        if log_is_empty {
+            ends_with_a_page(&connection, path).map_err(failed)?;
+        }
         let mut store = Self { path: path.into(), connection, heard: Heard::Nothing };
         store.set_up().map_err(failed)?;
         store.migrate()?;
@@ -90,9 +94,7 @@ impl SqliteStore {
             return Err(StoreError::Newer { path: self.path.clone(), found, known });
         }
         if found > 0 && found < known {
-            let mut copy = self.path.clone().into_os_string();
-            copy.push(format!(".schema-{found}"));
-            let copy = PathBuf::from(copy);
+            let copy = beside(&self.path, &format!(".schema-{found}"));
             if !copy.exists() {
                 self.run(|connection| {
                     connection.execute("VACUUM INTO ?1", [copy.to_string_lossy().as_ref()])
@@ -820,6 +822,26 @@ fn prepare_directory(path: &Path) -> Result<(), StoreError> {
         .map_err(|reason| unwritable(path, reason))?;
     keep_private(path);
     Ok(())
+}
+
+/// SQLite takes a last page that was cut off for one that ends in zeros, and reads wrong values from it.
+/// While a log lies beside the file, the page may be whole there: then SQLite is to judge.
+fn ends_with_a_page(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    match fs::metadata(path) {
+        Ok(file) if file.len() % u64::from(page) != 0 => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            Some("the file was cut off in the middle of a page".to_owned()),
+        )),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The path with something behind its name.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(what);
+    name.into()
 }
 
 /// Best effort: a file of another owner stays as its owner wants it.
