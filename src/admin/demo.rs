@@ -95,8 +95,8 @@ fn told(url: &str, enrol_url: &str, dir: &str, config: &std::path::Path) -> Stri
      {enrol_url}
 
      The browser warns, for it does not know the demo's own certificate. Go on.
-     Set up an authenticator app; then the stand-in's page opens.
-     Its user is root@pam with the password proxmox.
+     Set up an authenticator app for the user {USER}; then the stand-in's page opens.
+     There the user is root@pam with the password proxmox.
 
   2. Look around:   pvegate --config {config} user list
      A new link:    pvegate --config {config} invite {USER}

@@ -14,9 +14,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server, e.g. 10.0.0.2:8006; the port is 8006 unless written. Without it, the upstream of
-    /// the configuration is asked, and compared with what is pinned.
-    #[arg(value_name = "HOST[:PORT]", value_parser = parse_server)]
+    /// The server, e.g. 10.0.0.2:8006; the port is 8006 unless written.
+    ///
+    /// Without it, the upstream of the configuration is asked, and
+    /// compared with what is pinned.
+    #[arg(verbatim_doc_comment, value_name = "HOST[:PORT]", value_parser = parse_server)]
     server: Option<(Host, u16)>,
     /// The whole chain that the server shows.
     #[arg(long)]

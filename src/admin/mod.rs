@@ -27,16 +27,22 @@ use crate::{
 };
 use output::Output;
 
+/// Where help lists the options that every verb takes.
+const EVERYWHERE: &str = "Options of every verb";
+
 /// An authenticating, TLS-terminating reverse proxy in front of Proxmox VE.
+///
+/// Nobody reaches Proxmox VE before they have signed in here.
+/// `pvegate demo` shows it on this machine, with nothing to set up.
 #[derive(Debug, Parser)]
-#[command(name = "pvegate", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "pvegate", version, verbatim_doc_comment, propagate_version = true)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(long, short, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
 
     /// Print data as JSON: one object, or one a line for lists.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 
     #[command(subcommand)]
@@ -47,27 +53,48 @@ pub struct Cli {
 enum Verb {
     /// Try the gate on this machine, with a stand-in for Proxmox VE behind it.
     ///
-    /// Needs no set-up: makes its own certificate, database and keys in a directory that it names, and
-    /// prints a link to enrol. Listens on loopback only. To undo it, remove the directory.
+    /// Needs no set-up: makes its own certificate, database and keys in a directory
+    /// that it names, and prints a link to enrol. Listens on loopback only. Touches
+    /// nothing else. To undo it, remove the directory. `--config` is not read: the
+    /// demo writes a configuration into its directory, which the other verbs take
+    /// by `--config`.
+    #[command(verbatim_doc_comment)]
     Demo(demo::Args),
     /// Run the gate.
     ///
-    /// Reads the configuration, opens the database and serves until it is told to stop.
+    /// Reads the configuration, opens the database and serves until it is told to
+    /// stop (SIGTERM or SIGINT); running requests then get 30 s to finish. What is
+    /// missing is made at the first start: the database, the master key and, with
+    /// tls.source = "local-ca", the authority. A wrong configuration ends it with
+    /// exit code 78, and nothing was served.
+    #[command(verbatim_doc_comment)]
     Serve(serve::Args),
     /// Add and list people.
-    #[command(subcommand)]
+    ///
+    /// A running gate knows of a change at once; nothing needs a restart.
+    #[command(subcommand, verbatim_doc_comment)]
     User(user::Verb),
     /// Print a one-time link with which somebody sets up their sign-in methods.
     ///
-    /// Earlier links of the same user stop working.
+    /// The link works once and from an allowed address; whoever opens it enrols as
+    /// this user, so hand it over where nobody else reads along. Earlier links of
+    /// the same user stop working; their sessions and sign-in methods stay. The
+    /// audit log records it.
+    #[command(verbatim_doc_comment)]
     Invite(invite::Args),
     /// List and end sessions.
-    #[command(subcommand)]
-    Session(session::Verb),
-    /// Print a server's certificate fingerprint, as Proxmox VE's interface shows it.
     ///
-    /// Nothing is sent but a TLS greeting. Compare the value with Node, System, Certificates, and put
-    /// it into upstream.fingerprint.
+    /// A session is one browser's sign-in. Ending it ends its consoles and
+    /// transfers as well.
+    #[command(subcommand, verbatim_doc_comment)]
+    Session(session::Verb),
+    /// Print a server's certificate fingerprint, as Proxmox VE shows it.
+    ///
+    /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
+    /// Certificates, and put it into upstream.fingerprint. With the server of the
+    /// configuration it is compared with the pin there; another certificate ends it
+    /// with exit code 3 and shows both. Nothing is changed.
+    #[command(verbatim_doc_comment)]
     Fingerprint(fingerprint::Args),
 }
 

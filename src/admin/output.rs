@@ -29,12 +29,21 @@ impl Output {
         }
     }
 
-    /// A list: an object a line for programs, a table for people.
-    pub(super) fn list(&self, objects: &[Value], head: &[&str], rows: &[Vec<String>]) {
+    /// Data that only programs need: people were told in words.
+    pub(super) fn object(&self, object: &Value) {
+        if self.json {
+            println!("{object}");
+        }
+    }
+
+    /// A list: an object a line for programs, a table for people, who are told when there is `nothing`.
+    pub(super) fn list(&self, objects: &[Value], head: &[&str], rows: &[Vec<String>], nothing: &str) {
         if self.json {
             for object in objects {
                 println!("{object}");
             }
+        } else if rows.is_empty() {
+            self.talk(nothing);
         } else {
             println!("{}", table(head, rows));
         }

@@ -21,12 +21,20 @@ const SHOWN: usize = 12;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// List the sessions that have not ended.
+    ///
+    /// Times of activity are written down every few seconds, so they may lag a
+    /// little. Nothing is changed.
+    #[command(verbatim_doc_comment)]
     List {
         /// Only this user's.
         user: Option<UserName>,
     },
     /// End sessions: requests are refused and consoles closed within a second.
-    #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+    ///
+    /// Running transfers are cut as well. Whoever was signed in may sign in again:
+    /// this removes no sign-in method. The audit log records each session with the
+    /// reason given.
+    #[command(verbatim_doc_comment, group = clap::ArgGroup::new("which").required(true).multiple(false))]
     Revoke {
         /// All of this user's.
         #[arg(group = "which")]
@@ -86,7 +94,11 @@ fn list(desk: &mut Desk, user: Option<&UserName>, output: &Output) -> Result<(),
             session.method.as_str().to_owned(),
         ]);
     }
-    output.list(&objects, &["ID", "USER", "FROM", "SIGNED IN", "LAST ACTIVE", "METHOD"], &rows);
+    let nobody = match user {
+        Some(name) => format!("{name} is not signed in"),
+        None => "nobody is signed in".to_owned(),
+    };
+    output.list(&objects, &["ID", "USER", "FROM", "SIGNED IN", "LAST ACTIVE", "METHOD"], &rows, &nobody);
     Ok(())
 }
 

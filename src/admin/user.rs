@@ -19,7 +19,10 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Add somebody and print the link with which they set up their sign-in methods.
+    /// Add somebody, and print the link with which they set up their sign-in.
+    ///
+    /// Until they have used it they can't sign in. The audit log records it.
+    #[command(verbatim_doc_comment)]
     Add {
         /// 1 to 32 of a-z, 0-9, `.`, `_`, `-`; e.g. alice
         name: UserName,
@@ -34,6 +37,9 @@ pub(super) enum Verb {
         ttl: Duration,
     },
     /// List everybody: role, sign-in methods, last sign-in.
+    ///
+    /// Nothing is changed.
+    #[command(verbatim_doc_comment)]
     List,
 }
 
@@ -68,7 +74,8 @@ fn add(
     match invite {
         Some(ttl) => invite::make(desk, &user, ttl, true, output),
         None => {
-            output.data(&json!({ "user": name.as_str() }), || format!("pvegate invite {name}"));
+            output.object(&json!({ "user": name.as_str() }));
+            output.talk(&format!("`pvegate invite {name}` prints a link when they need one"));
             Ok(())
         }
     }
@@ -82,14 +89,15 @@ fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
         let last = authenticators.iter().filter_map(|a| a.last_used_at).max();
         let admin = user.role == Role::Admin;
         let state = match (user.disabled_at, authenticators.is_empty()) {
-            (Some(_), _) => "disabled".to_owned(),
-            (None, false) => "active".to_owned(),
-            (None, true) => pending(invitation.as_ref(), desk.now),
+            (Some(_), _) => State::Disabled,
+            (None, false) => State::Active,
+            (None, true) => State::pending(invitation.as_ref(), desk.now),
         };
         objects.push(json!({
             "name": user.name.as_str(),
             "admin": admin,
-            "state": state,
+            "state": state.word(),
+            "invited_until": state.invited_until().map(|at| at.to_string()),
             "totp": authenticators.len(),
             "created_at": user.created_at.to_string(),
             "last_sign_in_at": last.map(|at| at.to_string()),
@@ -97,22 +105,65 @@ fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
         rows.push(vec![
             user.name.to_string(),
             if admin { "admin" } else { "user" }.to_owned(),
-            state,
+            state.told(desk.now),
             authenticators.len().to_string(),
             last.map_or_else(|| "never".to_owned(), |at| relative(at, desk.now)),
         ]);
     }
-    output.list(&objects, &["USER", "ROLE", "STATE", "TOTP", "LAST SIGN-IN"], &rows);
+    let nobody = "there is nobody yet; `pvegate user add NAME --admin` adds the first";
+    output.list(&objects, &["USER", "ROLE", "STATE", "TOTP", "LAST SIGN-IN"], &rows, nobody);
     Ok(())
 }
 
-fn pending(invitation: Option<&Invitation>, now: Timestamp) -> String {
-    match invitation {
-        Some(invitation) if invitation.used_at.is_none() && invitation.expires_at > now => {
-            let minutes = invitation.expires_at.since(now).as_secs().div_ceil(60);
-            format!("invited, {minutes} min left")
+/// How far somebody is.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Disabled,
+    Active,
+    Invited(Timestamp),
+    InvitationExpired,
+    NotInvited,
+}
+
+impl State {
+    /// Of somebody without a sign-in method.
+    fn pending(invitation: Option<&Invitation>, now: Timestamp) -> Self {
+        match invitation {
+            Some(invitation) if invitation.used_at.is_none() && invitation.expires_at > now => {
+                Self::Invited(invitation.expires_at)
+            }
+            Some(_) => Self::InvitationExpired,
+            None => Self::NotInvited,
         }
-        Some(_) => "invitation expired".to_owned(),
-        None => "not invited".to_owned(),
+    }
+
+    /// For programs: these words stay.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Active => "active",
+            Self::Invited(_) => "invited",
+            Self::InvitationExpired => "invitation-expired",
+            Self::NotInvited => "not-invited",
+        }
+    }
+
+    fn invited_until(self) -> Option<Timestamp> {
+        match self {
+            Self::Invited(until) => Some(until),
+            Self::Disabled | Self::Active | Self::InvitationExpired | Self::NotInvited => None,
+        }
+    }
+
+    /// For people.
+    fn told(self, now: Timestamp) -> String {
+        match self {
+            Self::Invited(until) => {
+                format!("invited, {} min left", until.since(now).as_secs().div_ceil(60))
+            }
+            Self::InvitationExpired => "invitation expired".to_owned(),
+            Self::NotInvited => "not invited".to_owned(),
+            Self::Disabled | Self::Active => self.word().to_owned(),
+        }
     }
 }

@@ -4,6 +4,7 @@ mod harness;
 
 mod architecture;
 mod certificates;
+mod command_line;
 mod configuration;
 mod denial;
 mod faithful;

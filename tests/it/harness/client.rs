@@ -14,12 +14,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
+use pvegate::time::{Clock as _, SystemClock, Timestamp};
+
 use super::{HOST, START, TestGate};
 
 /// A client. A clone shares nothing with it but the cookies it had.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    host: String,
     authority: String,
     tls: TlsConnector,
     cookies: Vec<(String, String)>,
@@ -57,11 +60,20 @@ impl Client {
     pub fn new(gate: &TestGate) -> Self {
         Self {
             address: gate.address,
+            host: HOST.to_owned(),
             authority: gate.authority(),
             tls: TlsConnector::from(Arc::new(trusting(&gate.ca_pem))),
             cookies: Vec::new(),
             fields: HeaderMap::new(),
         }
+    }
+
+    /// To a gate in another process, which goes by the machine's own time. `url` is its origin.
+    pub fn of_process(address: SocketAddr, url: &str, ca_pem: &str) -> Self {
+        let authority = url.strip_prefix("https://").unwrap().to_owned();
+        let host = authority.split(':').next().unwrap().to_owned();
+        let tls = TlsConnector::from(Arc::new(trusting_at(ca_pem, SystemClock.now())));
+        Self { address, host, authority, tls, cookies: Vec::new(), fields: HeaderMap::new() }
     }
 
     /// Every request from here on carries this field.
@@ -134,7 +146,7 @@ impl Client {
     /// The bare TLS stream, for those who write bytes themselves.
     pub async fn tls_stream(&self) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.address).await.unwrap();
-        self.tls.connect(ServerName::try_from(HOST).unwrap(), tcp).await.unwrap()
+        self.tls.connect(ServerName::try_from(self.host.clone()).unwrap(), tcp).await.unwrap()
     }
 
     pub async fn send_on(
@@ -253,18 +265,22 @@ impl Console {
 
 /// TLS that trusts one authority, at the time at which tests begin.
 pub fn trusting(ca_pem: &str) -> ClientConfig {
+    trusting_at(ca_pem, START)
+}
+
+fn trusting_at(ca_pem: &str, now: Timestamp) -> ClientConfig {
     #[derive(Debug)]
-    struct AtStart;
-    impl rustls::time_provider::TimeProvider for AtStart {
+    struct At(Timestamp);
+    impl rustls::time_provider::TimeProvider for At {
         fn current_time(&self) -> Option<UnixTime> {
-            let secs = u64::try_from(START.secs()).unwrap();
+            let secs = u64::try_from(self.0.secs()).unwrap();
             Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs)))
         }
     }
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ClientConfig::builder_with_details(provider, Arc::new(AtStart))
+    ClientConfig::builder_with_details(provider, Arc::new(At(now)))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

@@ -7,6 +7,7 @@
 
 mod client;
 mod person;
+mod process;
 mod scratch;
 mod wire;
 
@@ -19,6 +20,7 @@ use std::{
 
 pub use client::{Client, Console, Reply};
 pub use person::{Person, scan};
+pub use process::{Ended, Process, pvegate, pvegate_in};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 

@@ -1,0 +1,539 @@
+//! The program as people, scripts and systemd meet it: what it prints, how it exits, what else it does.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pvegate::{
+    account::{Authenticator, Factor, FactorId, InvitationPurpose, Method, Session, SessionId, TimeStep},
+    gate::ceremony::totp::{Secret, step_at},
+    store::{NewInvitation, Spent, SqliteStore, Store as _},
+    time::{Clock as _, SystemClock},
+};
+use serde_json::Value;
+
+use crate::harness::{Client, Process, Pve, Scratch, pvegate, pvegate_in, scan, until};
+
+/// A pin that no certificate has.
+const NO_PIN: &str =
+    "5B:1C:0E:93:44:A7:D2:68:F0:3B:8E:51:C6:7F:29:DA:14:E8:60:B5:9C:02:73:AD:4F:86:1B:D9:E2:35:70:9E";
+
+/// A directory with a configuration, and nothing that runs.
+struct Place {
+    scratch: Scratch,
+}
+
+impl Place {
+    fn new(listen: &str, upstream: &str, pin: &str) -> Self {
+        let scratch = Scratch::new();
+        let dir = scratch.path().display();
+        let port = listen.rsplit(':').next().unwrap();
+        let text = format!(
+            "[server]
+listen = [\"{listen}\"]
+public_url = \"https://gate.test:{port}\"
+[upstream]
+url = \"https://{upstream}\"
+fingerprint = \"{pin}\"
+[storage]
+path = \"{dir}/state/pvegate.db\"
+master_key_file = \"{dir}/state/master.key\"
+[audit]
+file = \"{dir}/state/audit.jsonl\"
+"
+        );
+        fs::write(scratch.path().join("pvegate.toml"), text).unwrap();
+        Self { scratch }
+    }
+
+    /// Nothing of it is reached.
+    fn quiet() -> Self {
+        Self::new("127.0.0.1:443", "127.0.0.1:1", NO_PIN)
+    }
+
+    fn config(&self) -> String {
+        self.scratch.path().join("pvegate.toml").display().to_string()
+    }
+
+    async fn run(&self, args: &[&str]) -> crate::harness::Ended {
+        pvegate(&[&["--config", &self.config()], args].concat()).await
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.scratch.path().join("state/pvegate.db")).unwrap()
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.scratch.path().join("state/audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Signs somebody in without a gate; the session's identifier begins with this byte.
+    fn sign_in(&self, name: &str, first: u8) {
+        let mut store = self.store();
+        let user = store.user_by_name(&name.parse().unwrap()).unwrap().unwrap().id;
+        let now = SystemClock.now();
+        let mut id = [0xab; 32];
+        id[0] = first;
+        let session = Session {
+            id: SessionId(id),
+            user,
+            method: Method::Totp,
+            created_at: now.minus(Duration::from_secs(7200)),
+            expires_at: now.plus(Duration::from_secs(3600)),
+            last_active_at: now.minus(Duration::from_secs(120)),
+            client: "192.0.2.7".parse().unwrap(),
+            user_agent: "Mozilla/5.0".to_owned(),
+            ended: None,
+        };
+        let authenticator = Authenticator {
+            id: FactorId::of([first; 16]),
+            user,
+            name: "Phone".to_owned(),
+            sealed_secret: vec![0; 60],
+            last_step: TimeStep(1),
+            created_at: session.created_at,
+            last_used_at: Some(session.created_at),
+        };
+        let invitation = NewInvitation {
+            token_hash: [first; 32],
+            user,
+            purpose: InvitationPurpose::Enrol,
+            created_at: session.created_at,
+            expires_at: now,
+        };
+        store.invite(&invitation).unwrap();
+        let spent = store.enrol(&[first; 32], &Factor::Authenticator(authenticator), &session).unwrap();
+        assert_eq!(spent, Spent::First);
+    }
+}
+
+/// A running demo, and what it printed when it was ready.
+struct Demo {
+    process: Process,
+    url: String,
+    enrol_url: String,
+    ca: PathBuf,
+    dir: PathBuf,
+}
+
+impl Demo {
+    fn start(dir: &Path) -> Self {
+        let process =
+            Process::start(&["demo", "--json", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+        let object: Value = serde_json::from_str(&process.line()).unwrap();
+        let field = |name: &str| object[name].as_str().unwrap().to_owned();
+        assert_eq!(object.as_object().unwrap().len(), 4, "{object}");
+        Self {
+            url: field("url"),
+            enrol_url: field("enrol_url"),
+            ca: field("ca").into(),
+            dir: field("dir").into(),
+            process,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let port = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn client(&self) -> Client {
+        Client::of_process(self.address(), &self.url, &fs::read_to_string(&self.ca).unwrap())
+    }
+
+    fn config(&self) -> String {
+        self.dir.join("pvegate.toml").display().to_string()
+    }
+}
+
+/// Follows an enrolment link as a browser without script would, with a phone.
+async fn enrol(client: &mut Client, link: &str) {
+    let token = link.split_once('#').unwrap().1;
+    let page = client.post_form("/_gate/enrol", &[("token", token)]).await;
+    let (phone, state): (Secret, String) = scan(&page.text()).unwrap_or_else(|| panic!("{}", page.text()));
+    let code = phone.code(step_at(SystemClock.now()));
+    let reply =
+        client.post_form("/_gate/enrol", &[("state", &state), ("name", "Phone"), ("code", &code)]).await;
+    assert_eq!(reply.status, 303, "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_leads_from_one_line_to_the_page_behind_the_gate() {
+    let scratch = Scratch::new();
+    let demo = Demo::start(&scratch.path().join("demo"));
+    let mut client = demo.client();
+
+    let sign_in = client.navigate("/_gate/sign-in").await;
+    let closed = client.get("/api2/json/version").await;
+    enrol(&mut client, &demo.enrol_url).await;
+    let page = client.navigate("/").await;
+    assert_eq!(client.get("/_gate/").await.status, 200);
+
+    assert_eq!((sign_in.status.as_u16(), closed.status.as_u16()), (200, 401));
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("Stand-in for Proxmox VE"), "{}", page.text());
+
+    // The other verbs work on it while it runs, and it follows them.
+    let config = demo.config();
+    let users = pvegate(&["--config", &config, "--json", "user", "list"]).await.json();
+    assert_eq!((&users[0]["name"], &users[0]["state"]), (&"admin".into(), &"active".into()));
+    assert_eq!(pvegate(&["--config", &config, "session", "list"]).await.ok().lines().count(), 2);
+    assert_eq!(pvegate(&["--config", &config, "session", "revoke", "admin"]).await.ok(), "ended 1 session\n");
+    // Asked of the gate's own page: a page of Proxmox VE may be cut by the revocation on its way.
+    until("the gate has heard of the revocation", async || client.get("/_gate/").await.status != 200).await;
+    assert_eq!(client.get("/").await.status, 401);
+    assert_eq!(demo.process.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_is_started_again_knows_its_user_and_gives_a_new_link() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("demo");
+    let first = Demo::start(&dir);
+    enrol(&mut first.client(), &first.enrol_url).await;
+    let (old_link, ca) = (first.enrol_url.clone(), fs::read(&first.ca).unwrap());
+    assert_eq!(first.process.terminate(), Some(0));
+
+    let second = Demo::start(&dir);
+    let users = pvegate(&["--config", &second.config(), "--json", "user", "list"]).await.json();
+
+    assert_eq!((&users[0]["state"], users.len()), (&"active".into(), 1));
+    assert_ne!(second.enrol_url, old_link);
+    assert_eq!(fs::read(&second.ca).unwrap(), ca, "who trusted the authority need not do it again");
+    enrol(&mut second.client(), &second.enrol_url).await;
+}
+
+#[tokio::test]
+async fn the_demo_keeps_to_its_directory_and_shows_nothing_secret_to_others() {
+    let scratch = Scratch::new();
+    let demo = Demo::start(&scratch.path().join("deep/demo"));
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&demo.dir), 0o700);
+    for file in ["pvegate.db", "master.key"] {
+        assert_eq!(mode(&demo.dir.join(file)), 0o600, "{file}");
+    }
+    assert!(demo.ca.starts_with(&demo.dir));
+    let beside: Vec<_> =
+        fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(beside, ["deep"]);
+}
+
+#[tokio::test]
+async fn what_the_demo_tells_people_has_the_link_the_next_steps_and_the_undo() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("demo").display().to_string();
+    let process = Process::start(&["demo", "--dir", &dir, "--listen", "127.0.0.1:0"]);
+
+    while !process.line().starts_with("To undo") {}
+
+    let told = process.said();
+    for words in [
+        "https://localhost:",
+        "/_gate/enrol#",
+        "for the user admin",
+        "root@pam with the password proxmox",
+        &format!("pvegate --config {dir}/pvegate.toml user list"),
+        &format!("pvegate --config {dir}/pvegate.toml invite admin"),
+        &format!("rm -r {dir}"),
+    ] {
+        assert!(told.contains(words), "no `{words}` in:\n{told}");
+    }
+    assert!(told.lines().all(|line| line.len() <= 100 || line.contains(&dir)), "{told}");
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_has_is_named() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("demo").display().to_string();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+
+    let ended = pvegate(&["demo", "--dir", &dir, "--listen", &address.to_string()]).await;
+
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{address} is in use")), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--listen 127.0.0.1:0"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_is_named_with_the_user() {
+    let scratch = Scratch::new();
+    let uid = nix::unistd::geteuid();
+    let file = scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut below = vec![file.join("demo")];
+    // Nothing is closed to root.
+    if !uid.is_root() {
+        let closed = scratch.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+        below.extend([closed.join("demo"), closed]);
+    }
+    for directory in below {
+        let directory = directory.display().to_string();
+
+        let ended = pvegate(&["demo", "--dir", &directory, "--listen", "127.0.0.1:0"]).await;
+
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(&directory), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("user id {uid}")), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_demo_keeps_its_files_in_the_home_directory_unless_told_otherwise() {
+    let ended = pvegate_in(Path::new("/dev/null"), &["demo", "--listen", "127.0.0.1:0"]).await;
+
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("/dev/null/.local/share/pvegate-demo"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--dir"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn serve_says_what_is_wrong_with_its_configuration_and_exits_as_systemd_expects() {
+    let scratch = Scratch::new();
+    let missing = scratch.path().join("missing.toml").display().to_string();
+    let place = Place::quiet();
+    let text = fs::read_to_string(place.config()).unwrap();
+    fs::write(place.config(), text.replace("url = \"https://127", "ulr = \"https://127")).unwrap();
+
+    let without = pvegate(&["--config", &missing, "serve"]).await;
+    let misspelt = place.run(&["serve"]).await;
+
+    assert_eq!((without.code, misspelt.code), (Some(78), Some(78)));
+    assert!(without.stderr.contains(&missing), "{}", without.stderr);
+    assert!(without.stderr.contains("pvegate demo"), "{}", without.stderr);
+    assert!(misspelt.stderr.contains("there is no key `ulr` in [upstream]"), "{}", misspelt.stderr);
+    assert!(misspelt.stderr.contains("did you mean `url`"), "{}", misspelt.stderr);
+    assert!(misspelt.stderr.contains("pvegate.toml:5:1"), "{}", misspelt.stderr);
+    assert!(
+        !place.scratch.path().join("state").exists(),
+        "nothing is made for a configuration that is wrong"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_starts_whatever_the_upstream_is_says_so_and_ends_when_told() {
+    let pve = Pve::start().await;
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = Place::new(&format!("127.0.0.1:{port}"), &pve.addr().to_string(), NO_PIN);
+
+    let gate = Process::start(&["--config", &place.config(), "serve"]);
+    let ready = gate.logs("\"ready\"");
+
+    assert!(ready.contains(&format!("https://gate.test:{port}")), "{ready}");
+    let ca = fs::read_to_string(place.scratch.path().join("state/local-ca/ca.pem")).unwrap();
+    let url = format!("https://gate.test:{port}");
+    let mut client = Client::of_process(SocketAddr::from(([127, 0, 0, 1], port)), &url, &ca);
+    assert_eq!(client.navigate("/_gate/sign-in").await.status, 200);
+    assert_eq!(pve.connections_seen(), 0);
+    assert_eq!(gate.terminate(), Some(0));
+    let audit = place.audit();
+    let actions: Vec<_> = audit.iter().map(|event| event["event"]["action"].as_str().unwrap()).collect();
+    assert_eq!((actions.first(), actions.last()), (Some(&"start"), Some(&"stop")));
+}
+
+#[tokio::test]
+async fn people_are_added_listed_and_invited() {
+    let place = Place::quiet();
+
+    let nobody = place.run(&["user", "list"]).await;
+    let alice = place.run(&["user", "add", "Alice", "--admin"]).await;
+    let bob = place.run(&["user", "add", "bob", "--no-invite"]).await;
+    let table = place.run(&["user", "list"]).await.ok();
+
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(0), ""));
+    assert!(nobody.stderr.contains("pvegate user add NAME --admin"), "{}", nobody.stderr);
+    assert_eq!(
+        alice.stderr,
+        "added alice, an administrator\nworks once, within 15m, from an allowed address:\n"
+    );
+    assert!(alice.ok().starts_with("https://gate.test/_gate/enrol#"));
+    assert_eq!(bob.stdout, "", "no link, no data");
+    assert_eq!(bob.stderr, "added bob\n`pvegate invite bob` prints a link when they need one\n");
+    assert_eq!(
+        table,
+        "USER   ROLE   STATE                 TOTP  LAST SIGN-IN\n\
+         alice  admin  invited, 15 min left  0     never\n\
+         bob    user   not invited           0     never\n"
+    );
+
+    place.sign_in("bob", 0xb0);
+    let users = place.run(&["user", "list", "--json"]).await.json();
+    let states: Vec<_> = users.iter().map(|user| user["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["invited", "active"]);
+    assert!(users[0]["invited_until"].is_string() && users[1]["invited_until"].is_null());
+    assert_eq!((&users[0]["admin"], &users[1]["admin"]), (&true.into(), &false.into()));
+    assert!(
+        place
+            .run(&["user", "list"])
+            .await
+            .ok()
+            .ends_with("bob    user   active                1     2 hours ago\n")
+    );
+}
+
+#[tokio::test]
+async fn an_invitation_is_one_link_and_for_programs_one_object() {
+    let place = Place::quiet();
+    place.run(&["user", "add", "alice", "--no-invite"]).await.ok();
+
+    let link = place.run(&["invite", "alice", "--ttl", "2h"]).await;
+    let object = place.run(&["--json", "invite", "alice"]).await.json();
+    let nobody = place.run(&["--json", "invite", "zed"]).await;
+    let twice = place.run(&["user", "add", "alice"]).await;
+
+    assert_eq!(link.stderr, "works once, within 2h, from an allowed address:\n");
+    assert_eq!(link.ok().lines().count(), 1, "no QR code where nobody looks");
+    assert_eq!(object.len(), 1);
+    assert_eq!(object[0]["user"], "alice");
+    assert!(object[0]["enrol_url"].as_str().unwrap().contains("/_gate/enrol#"));
+    assert!(object[0]["expires_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!((nobody.code, twice.code), (Some(4), Some(5)));
+    let failure: Value = serde_json::from_str(&nobody.stdout).unwrap();
+    assert_eq!(failure["exit"], 4);
+    assert_eq!(nobody.stderr, "pvegate: there is no user `zed`; `pvegate user list` names all\n");
+    assert_eq!(
+        twice.stderr,
+        "pvegate: there is a user `alice` already; `pvegate invite alice` makes a new link\n"
+    );
+    let audit = place.audit();
+    let actions: Vec<_> = audit.iter().map(|event| event["event"]["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["user-add", "invite-create", "invite-create"]);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_end_by_user_by_a_unique_beginning_or_all() {
+    let place = Place::quiet();
+    for (name, first) in [("alice", 0xa1), ("bob", 0xb1), ("carol", 0xb2), ("dave", 0xd1)] {
+        place.run(&["user", "add", name, "--no-invite"]).await.ok();
+        place.sign_in(name, first);
+    }
+
+    let table = place.run(&["session", "list"]).await.ok();
+    let of_bob = place.run(&["session", "list", "bob", "--json"]).await.json();
+    assert_eq!(
+        table.lines().take(2).collect::<Vec<_>>(),
+        [
+            "ID            USER   FROM       SIGNED IN    LAST ACTIVE    METHOD",
+            "a1ababababab  alice  192.0.2.7  2 hours ago  2 minutes ago  totp",
+        ]
+    );
+    assert_eq!((of_bob.len(), &of_bob[0]["user"]), (1, &"bob".into()));
+    assert_eq!(of_bob[0]["id"].as_str().unwrap().len(), 64);
+
+    let ambiguous = place.run(&["session", "revoke", "--id", "b"]).await;
+    let unknown = place.run(&["session", "revoke", "--id", "c"]).await;
+    let nobody = place.run(&["session", "revoke", "zed"]).await;
+    assert_eq!((ambiguous.code, unknown.code, nobody.code), (Some(4), Some(4), Some(4)));
+    assert!(ambiguous.stderr.contains("more than one"), "{}", ambiguous.stderr);
+    assert_eq!(place.run(&["session", "list"]).await.ok().lines().count(), 5, "nothing has ended");
+
+    let by_beginning = place.run(&["session", "revoke", "--id", "B2", "--reason", "lost laptop"]).await.ok();
+    let by_user = place.run(&["session", "revoke", "bob", "--json"]).await.json();
+    let all = place.run(&["session", "revoke", "--all"]).await.ok();
+    let none = place.run(&["session", "revoke", "--all"]).await.ok();
+    assert_eq!(by_beginning, "ended 1 session\n");
+    assert_eq!(
+        (by_user.len(), &by_user[0]["ended"], &by_user[0]["ids"][0]),
+        (1, &1.into(), &of_bob[0]["id"])
+    );
+    assert_eq!((all.as_str(), none.as_str()), ("ended 2 sessions\n", "ended 0 sessions\n"));
+
+    let audit = place.audit();
+    let revoked: Vec<_> = audit.iter().filter(|event| event["event"]["action"] == "session-revoke").collect();
+    assert_eq!(revoked.len(), 4, "one line a session");
+    assert_eq!(
+        (&revoked[0]["user"]["name"], &revoked[0]["event"]["reason"]),
+        (&"carol".into(), &"lost laptop".into())
+    );
+    let nobody = place.run(&["session", "list"]).await;
+    assert_eq!((nobody.stdout.as_str(), nobody.stderr.as_str()), ("", "nobody is signed in\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fingerprint_is_what_proxmox_ve_shows_and_is_compared_with_the_pin() {
+    let pve = Pve::start().await;
+    let (address, pin) = (pve.addr().to_string(), pve.pin.to_string());
+    let right = Place::new("127.0.0.1:443", &address, &pin);
+    let wrong = Place::new("127.0.0.1:443", &address, NO_PIN);
+
+    let text = pvegate(&["fingerprint", &address]).await.ok();
+    let chain = pvegate(&["fingerprint", &address, "--all", "--json"]).await.json();
+    let same = right.run(&["fingerprint"]).await;
+    let changed = wrong.run(&["fingerprint"]).await;
+
+    assert!(text.starts_with(&format!("{pin}\n  subject   ")), "{text}");
+    for label in ["issuer", "names", "valid"] {
+        assert!(text.contains(&format!("\n  {label}")), "{text}");
+    }
+    assert_eq!((chain.len(), &chain[0]["chain"][0]["fingerprint"]), (1, &pin.as_str().into()));
+    assert_eq!((same.code, same.stderr.as_str()), (Some(0), "this is the pinned certificate\n"));
+    assert_eq!(changed.code, Some(3));
+    assert!(changed.stdout.starts_with(&pin), "{}", changed.stdout);
+    assert!(changed.stderr.contains(&format!("pinned  {NO_PIN}")), "{}", changed.stderr);
+    assert!(changed.stderr.contains(&format!("shown   {pin}")), "{}", changed.stderr);
+    assert!(changed.stderr.contains("upstream.fingerprint"), "{}", changed.stderr);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+
+    let ended = pvegate(&["fingerprint", &free.to_string()]).await;
+
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains(&format!("127.0.0.1 port {}", free.port())), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_wrong_use_is_told_with_what_would_be_right_and_exits_with_2() {
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 8] = [
+        (&[],                                          "Usage:"),
+        (&["usr", "list"],                             "'user'"),
+        (&["user", "add", "Al ice"],                   "a-z, 0-9"),
+        (&["user", "add", "bob", "--ttl", "8d"],       "1m to 7d"),
+        (&["session", "revoke"],                       "<USER|--id <ID>|--all>"),
+        (&["session", "revoke", "bob", "--all"],       "cannot be used with"),
+        (&["fingerprint", "pve.lan:http"],             "`http` is not a port"),
+        (&["demo", "--listen", "0.0.0.0:8443"],        "loopback only"),
+    ];
+    for (args, words) in table {
+        let ended = pvegate(args).await;
+
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_help_of_every_verb_says_what_happens_and_what_else() {
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 9] = [
+        (&["demo"],              "remove the\ndirectory"),
+        (&["serve"],             "SIGTERM"),
+        (&["user"],              "nothing needs a restart"),
+        (&["user", "add"],       "The audit log records it."),
+        (&["user", "list"],      "Nothing is changed."),
+        (&["invite"],            "Earlier links"),
+        (&["session", "list"],   "Nothing is changed."),
+        (&["session", "revoke"], "Running transfers are cut"),
+        (&["fingerprint"],       "exit code 3"),
+    ];
+    for (verb, words) in table {
+        let help = pvegate(&[verb, &["--help"]].concat()).await.ok();
+
+        assert!(help.replace('\n', " ").contains(&words.replace('\n', " ")), "{verb:?}: {help}");
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{verb:?}: `{line}` is wide");
+        }
+    }
+}

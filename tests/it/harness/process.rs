@@ -1,0 +1,142 @@
+//! The program itself, as people and systemd run it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// Longest wait for a line or an end; nothing that is right takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a run to the end left.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// What it printed, if it did what it was asked.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// The lines on stdout, each a JSON object.
+    #[track_caller]
+    pub fn json(self) -> Vec<serde_json::Value> {
+        let text = self.ok();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+}
+
+/// Runs `pvegate` to its end; a test that serves meanwhile goes on.
+pub async fn pvegate<S: AsRef<str>>(args: &[S]) -> Ended {
+    pvegate_in(Path::new("/"), args).await
+}
+
+/// Runs it with a home directory.
+pub async fn pvegate_in<S: AsRef<str>>(home: &Path, args: &[S]) -> Ended {
+    let mut command = command(args);
+    command.env("HOME", home);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Nothing of our own surroundings steers it.
+fn command<S: AsRef<str>>(args: &[S]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pvegate"));
+    command.args(args.iter().map(AsRef::as_ref)).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// A `pvegate` that goes on running. Killed when this is dropped.
+pub struct Process {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+    said: Arc<Mutex<String>>,
+}
+
+impl Process {
+    pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
+        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::<Mutex<String>>::default();
+        let stdout = lines(child.stdout.take().unwrap(), said.clone());
+        let stderr = lines(child.stderr.take().unwrap(), said.clone());
+        Self { child, stdout, stderr, said }
+    }
+
+    /// The next line on stdout.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.stdout.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("no line ({e}) after: {}", self.said()))
+    }
+
+    /// The next line on stderr with these words.
+    #[track_caller]
+    pub fn logs(&self, words: &str) -> String {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no `{words}` ({error}) in: {}", self.said()),
+            }
+        }
+    }
+
+    /// Everything that it printed so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Sends SIGTERM and waits for the end; gives the exit code.
+    #[track_caller]
+    pub fn terminate(mut self) -> Option<i32> {
+        // The standard library sends SIGKILL only.
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        // It has ended when nobody can write to its output any more.
+        while self
+            .stdout
+            .recv_timeout(PATIENCE)
+            .map_err(|e| assert_eq!(e, mpsc::RecvTimeoutError::Disconnected))
+            .is_ok()
+        {}
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> mpsc::Receiver<String> {
+    let (to, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut said = said.lock().unwrap();
+            said.push_str(&line);
+            said.push('\n');
+            drop(said);
+            // Nobody may be listening any more.
+            let _ = to.send(line);
+        }
+    });
+    receiver
+}
