@@ -3,7 +3,7 @@
 //!
 //! The first part is generic: a [`Shelf`] opens stores of one kind, each opening is another connection to the
 //! same one, as another process would have it. A second kind of store adds a shelf and a line to `promises!`.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use std::{
 
 use pvegate::{
     account::{
-        Authenticator, EndReason, Factor, FactorId, InvitationPurpose, Method, Role, Session, SessionId,
-        TimeStep, User, UserId,
+        Assertion, Authenticator, Ceremony, Credential, CredentialKind, EndReason, Factor, FactorId,
+        InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, Transport, User, UserId,
     },
     store::{
-        Added, Change, NewInvitation, SealedCookieKey, Sessions, Spent, SqliteStore, Store, StoreError,
-        StoreThread,
+        Added, Change, Disabled, EnrolledBy, Enrolment, NewInvitation, RecoveryCodes, SealedCookieKey,
+        Sessions, Spent, SqliteStore, Store, StoreError, StoreThread,
     },
     time::Timestamp,
 };
@@ -93,6 +93,15 @@ promises! { sqlite is super::InAFile:
     of_those_who_bring_one_time_step_at_once_one_signs_in
     of_steps_that_race_the_latest_is_remembered
     a_sign_in_that_opens_no_session_spends_no_step
+    codes_and_password_change_with_an_enrolment_that_brings_new_ones_and_only_then
+    a_recovery_code_is_spent_once_by_its_user_alone
+    of_those_who_bring_one_recovery_code_at_once_one_signs_in
+    an_invitation_to_recover_ends_the_other_sessions_of_its_user
+    a_session_that_may_only_enrol_is_spent_once
+    a_credential_is_one_users_and_made_by_an_unspent_ceremony
+    an_assertion_is_taken_once_and_its_counter_only_goes_up
+    of_those_who_finish_one_ceremony_at_once_one_signs_in
+    of_administrators_who_are_disabled_at_once_one_is_left
     live_sessions_are_those_neither_ended_nor_past_their_limit
     sessions_end_by_number_by_user_or_all_and_only_once
     of_those_who_end_one_session_at_once_one_does
@@ -141,11 +150,45 @@ fn app(user: UserId, number: u8) -> Factor {
     Factor::Authenticator(authenticator(user, number))
 }
 
+fn passkey(user: UserId, number: u8) -> Credential {
+    Credential {
+        id: FactorId::of([number; 16]),
+        user,
+        kind: CredentialKind::Passkey,
+        name: format!("Key {number}"),
+        credential_id: vec![number; 32],
+        record: "{}".to_owned(),
+        counter: 5,
+        synced: false,
+        aaguid: [7; 16],
+        transports: vec![Transport::Usb, Transport::Internal],
+        created_at: after(number.into()),
+        last_used_at: None,
+        last_used_from: None,
+    }
+}
+
+fn ceremony(number: u8) -> Ceremony {
+    Ceremony { hash: [number; 32], expires_at: after(300) }
+}
+
+/// An enrolment by an invitation that leaves codes and password as they are.
+fn by_link(token: u8, factor: Factor, session: &Session) -> Enrolment {
+    Enrolment {
+        by: EnrolledBy::Invitation([token; 32]),
+        factor,
+        recovery_codes: None,
+        password: None,
+        session: session.clone(),
+    }
+}
+
 fn session(user: UserId, number: u8) -> Session {
     Session {
         id: SessionId([number; 32]),
         user,
         method: Method::Totp,
+        scope: Scope::Full,
         created_at: after(number.into()),
         expires_at: after(43_200),
         last_active_at: after(number.into()),
@@ -159,7 +202,7 @@ fn session(user: UserId, number: u8) -> Session {
 fn enrolled(store: &mut impl Store, name: &str) -> User {
     let user = add(store, name);
     store.invite(&invitation(user.id, 1)).unwrap();
-    let spent = store.enrol(&[1; 32], &app(user.id, 1), &session(user.id, 1)).unwrap();
+    let spent = store.enrol(&by_link(1, app(user.id, 1), &session(user.id, 1))).unwrap();
     assert_eq!(spent, Spent::First);
     user
 }
@@ -272,7 +315,7 @@ fn an_invitation_is_spent_once_and_in_time_by_its_user_alone<S: Shelf>() {
         ("a second time",             2,     alice.id, at(5, 2),               Spent::Before),
     ];
     for (case, token, user, session, spent) in table {
-        let got = store.enrol(&[token; 32], &app(user, 1), &session).unwrap();
+        let got = store.enrol(&by_link(token, app(user, 1), &session)).unwrap();
 
         assert_eq!(got, spent, "{case}");
         let there = store.session(session.id).unwrap().is_some_and(|it| it == session);
@@ -290,7 +333,7 @@ fn of_those_who_take_up_one_invitation_at_once_one_does<S: Shelf>() {
     store.invite(&invitation(alice, 1)).unwrap();
 
     let spent = race(&shelf, |store, number| {
-        store.enrol(&[1; 32], &app(alice, number), &session(alice, number)).unwrap()
+        store.enrol(&by_link(1, app(alice, number), &session(alice, number))).unwrap()
     });
 
     assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
@@ -303,14 +346,14 @@ fn an_enrolment_happens_whole_or_not_at_all<S: Shelf>() {
     let alice = enrolled(&mut store, "alice").id;
     store.invite(&invitation(alice, 2)).unwrap();
 
-    let session_is_taken = store.enrol(&[2; 32], &app(alice, 2), &session(alice, 1));
-    let factor_is_taken = store.enrol(&[2; 32], &app(alice, 1), &session(alice, 2));
+    let session_is_taken = store.enrol(&by_link(2, app(alice, 2), &session(alice, 1)));
+    let factor_is_taken = store.enrol(&by_link(2, app(alice, 1), &session(alice, 2)));
 
     assert!(session_is_taken.is_err() && factor_is_taken.is_err());
     assert_eq!(store.invitation(&[2; 32]).unwrap().unwrap().used_at, None);
     assert_eq!(store.authenticators(alice).unwrap(), [authenticator(alice, 1)]);
     assert_eq!(store.session(SessionId([2; 32])).unwrap(), None);
-    assert_eq!(store.enrol(&[2; 32], &app(alice, 2), &session(alice, 2)).unwrap(), Spent::First);
+    assert_eq!(store.enrol(&by_link(2, app(alice, 2), &session(alice, 2))).unwrap(), Spent::First);
     let apps = store.authenticators(alice).unwrap();
     assert_eq!(apps, [authenticator(alice, 1), authenticator(alice, 2)], "oldest first");
 }
@@ -384,6 +427,213 @@ fn a_sign_in_that_opens_no_session_spends_no_step<S: Shelf>() {
     assert_eq!(store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 2)).unwrap(), Spent::First);
 }
 
+fn codes_and_password_change_with_an_enrolment_that_brings_new_ones_and_only_then<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    assert_eq!(store.recovery_codes(alice).unwrap(), RecoveryCodes { left: 0, of: 0 });
+    assert_eq!(store.password(alice).unwrap(), None);
+    store.invite(&invitation(alice, 2)).unwrap();
+    let with_both = Enrolment {
+        recovery_codes: Some(vec![[20; 32], [21; 32]]),
+        password: Some("$argon2id$…".to_owned()),
+        ..by_link(2, app(alice, 2), &session(alice, 2))
+    };
+
+    let refused =
+        store.enrol(&Enrolment { by: EnrolledBy::Invitation([9; 32]), ..with_both.clone() }).unwrap();
+    assert_eq!((refused, store.password(alice).unwrap()), (Spent::Before, None));
+    assert_eq!(store.recovery_codes(alice).unwrap().of, 0);
+    assert_eq!(store.enrol(&with_both).unwrap(), Spent::First);
+    store.invite(&invitation(alice, 3)).unwrap();
+    assert_eq!(store.enrol(&by_link(3, app(alice, 3), &session(alice, 3))).unwrap(), Spent::First);
+
+    assert_eq!(store.recovery_codes(alice).unwrap(), RecoveryCodes { left: 2, of: 2 });
+    assert_eq!(store.password(alice).unwrap().as_deref(), Some("$argon2id$…"));
+}
+
+fn a_recovery_code_is_spent_once_by_its_user_alone<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.replace_recovery_codes(alice, &[[20; 32], [21; 32]], START).unwrap();
+
+    let by_bob = store.sign_in_by_recovery_code(&[20; 32], &session(bob, 2)).unwrap();
+    let taken = store.sign_in_by_recovery_code(&[20; 32], &session(alice, 1));
+    let first = store.sign_in_by_recovery_code(&[20; 32], &session(alice, 3)).unwrap();
+    let again = store.sign_in_by_recovery_code(&[20; 32], &session(alice, 4)).unwrap();
+
+    assert!(taken.is_err(), "a session that is there can't be opened, and spends no code");
+    assert_eq!((by_bob, first, again), (Spent::Before, Spent::First, Spent::Before));
+    assert_eq!(store.recovery_codes(alice).unwrap(), RecoveryCodes { left: 1, of: 2 });
+    assert_eq!(store.live_sessions(START).unwrap(), [session(alice, 1), session(alice, 3)]);
+    store.replace_recovery_codes(alice, &[[22; 32]], after(5)).unwrap();
+    let old = store.sign_in_by_recovery_code(&[21; 32], &session(alice, 5)).unwrap();
+    assert_eq!(old, Spent::Before, "a new set takes the place of the old");
+    assert_eq!(store.recovery_codes(alice).unwrap(), RecoveryCodes { left: 1, of: 1 });
+}
+
+fn of_those_who_bring_one_recovery_code_at_once_one_signs_in<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+    store.replace_recovery_codes(alice, &[[20; 32]], START).unwrap();
+
+    let spent = race(&shelf, |store, number| {
+        store.sign_in_by_recovery_code(&[20; 32], &session(alice, number + 1)).unwrap()
+    });
+
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.live_sessions(START).unwrap().len(), 2);
+}
+
+fn an_invitation_to_recover_ends_the_other_sessions_of_its_user<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
+    store.invite(&NewInvitation { purpose: InvitationPurpose::Recover, ..invitation(alice, 3) }).unwrap();
+
+    assert_eq!(store.enrol(&by_link(3, app(alice, 3), &session(alice, 3))).unwrap(), Spent::First);
+
+    assert_eq!(store.live_sessions(START).unwrap(), [session(bob, 2), session(alice, 3)]);
+}
+
+fn a_session_that_may_only_enrol_is_spent_once<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+    store.replace_recovery_codes(alice, &[[20; 32]], START).unwrap();
+    let enrolling = Session { scope: Scope::EnrolOnly, ..session(alice, 30) };
+    assert_eq!(store.sign_in_by_recovery_code(&[20; 32], &enrolling).unwrap(), Spent::First);
+    assert_eq!(store.session(enrolling.id).unwrap().unwrap().scope, Scope::EnrolOnly);
+
+    let spent = race(&shelf, |store, number| {
+        let number = number + 1;
+        let by = EnrolledBy::Session(enrolling.id);
+        let session = Session { created_at: after(60), ..session(alice, number) };
+        store.enrol(&Enrolment { by, ..by_link(0, app(alice, number), &session) }).unwrap()
+    });
+
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.authenticators(alice).unwrap().len(), 2);
+    let ended = store.session(enrolling.id).unwrap().unwrap().ended;
+    assert_eq!(ended, Some((after(60), EndReason::Replaced)));
+}
+
+fn a_credential_is_one_users_and_made_by_an_unspent_ceremony<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (alice, bob) = (add(&mut store, "alice"), add(&mut store, "bob"));
+    store.invite(&invitation(alice.id, 1)).unwrap();
+    store.invite(&invitation(bob.id, 2)).unwrap();
+    let key = passkey(alice.id, 1);
+    let made = |key: &Credential, number| Factor::Credential(Box::new(key.clone()), ceremony(number));
+    let stolen = Credential { credential_id: key.credential_id.clone(), ..passkey(bob.id, 2) };
+
+    assert_eq!(store.enrol(&by_link(1, made(&key, 1), &session(alice.id, 1))).unwrap(), Spent::First);
+    #[rustfmt::skip]
+    let table = [
+        // case                              factor                          spent
+        ("a credential of somebody else's",  made(&stolen, 2),               Spent::Before),
+        ("a ceremony that was spent",        made(&passkey(bob.id, 3), 1),   Spent::Before),
+        ("one of their own",                 made(&passkey(bob.id, 3), 3),   Spent::First),
+    ];
+    for (case, factor, spent) in table {
+        assert_eq!(store.enrol(&by_link(2, factor, &session(bob.id, 2))).unwrap(), spent, "{case}");
+        let used = store.invitation(&[2; 32]).unwrap().unwrap().used_at.is_some();
+        assert_eq!(used, spent == Spent::First, "{case}: the invitation");
+    }
+
+    assert_eq!(store.credentials(alice.id).unwrap(), [key.clone()]);
+    assert_eq!(store.credentials(bob.id).unwrap(), [passkey(bob.id, 3)]);
+    let owned = store.credential_of(&key.credential_id).unwrap().unwrap();
+    assert_eq!(Some(owned.handle), store.user_handle(alice.id).unwrap());
+    assert_eq!((owned.credential, owned.user), (key, alice.clone()));
+    assert_eq!(store.credential_of(&[9; 32]).unwrap(), None);
+    let handles = [alice.id, bob.id].map(|user| store.user_handle(user).unwrap().unwrap());
+    assert_ne!(handles[0], handles[1]);
+}
+
+/// A user with a passkey (1) whose counter is 5, and a session (1).
+fn with_passkey(store: &mut impl Store) -> UserId {
+    let alice = add(store, "alice").id;
+    store.invite(&invitation(alice, 1)).unwrap();
+    let factor = Factor::Credential(Box::new(passkey(alice, 1)), ceremony(1));
+    assert_eq!(store.enrol(&by_link(1, factor, &session(alice, 1))).unwrap(), Spent::First);
+    alice
+}
+
+fn assertion(number: u8, counter: u32) -> Assertion {
+    Assertion { credential: FactorId::of([number; 16]), counter, synced: true }
+}
+
+fn an_assertion_is_taken_once_and_its_counter_only_goes_up<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = with_passkey(&mut store);
+    let bob = add(&mut store, "bob").id;
+    #[rustfmt::skip]
+    let table = [
+        // case                           key  counter  ceremony  whose  spent
+        ("the ceremony that made it",     1,   6,       1,        alice, Spent::Before),
+        ("the next counter",              1,   6,       2,        alice, Spent::First),
+        ("the same ceremony",             1,   7,       2,        alice, Spent::Before),
+        ("the same counter",              1,   6,       3,        alice, Spent::Before),
+        ("a counter that went back",      1,   0,       3,        alice, Spent::Before),
+        ("a key that is gone",            9,   9,       3,        alice, Spent::Before),
+        ("somebody else's key",           1,   9,       3,        bob,   Spent::Before),
+        ("a refused ceremony, unspent",   1,   9,       3,        alice, Spent::First),
+    ];
+    for (number, (case, key, counter, of, user, spent)) in (2..).zip(table) {
+        let session = session(user, number);
+        let got = store.sign_in_by_assertion(&assertion(key, counter), &ceremony(of), &session).unwrap();
+
+        assert_eq!(got, spent, "{case}");
+        assert_eq!(store.session(session.id).unwrap().is_some(), spent == Spent::First, "{case}");
+    }
+    let taken = store.sign_in_by_assertion(&assertion(1, 10), &ceremony(4), &session(alice, 1));
+    assert!(taken.is_err());
+    let used = store.credentials(alice).unwrap();
+    let expected = Credential {
+        counter: 9,
+        synced: true,
+        last_used_at: Some(after(9)),
+        last_used_from: Some("2001:db8::1".parse().unwrap()),
+        ..passkey(alice, 1)
+    };
+    assert_eq!(used, [expected], "what failed in part left nothing");
+}
+
+fn of_those_who_finish_one_ceremony_at_once_one_signs_in<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = with_passkey(&mut store);
+
+    let spent = race(&shelf, |store, number| {
+        let counter = 10 + u32::from(number);
+        store.sign_in_by_assertion(&assertion(1, counter), &ceremony(2), &session(alice, number + 1)).unwrap()
+    });
+
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.live_sessions(START).unwrap().len(), 2);
+}
+
+fn of_administrators_who_are_disabled_at_once_one_is_left<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    for number in 1..=RACERS {
+        let name = format!("admin{number}").parse().unwrap();
+        assert!(matches!(store.add_user(&name, Role::Admin, START).unwrap(), Added::New(_)));
+    }
+    let everybody: Vec<UserId> = store.users().unwrap().into_iter().map(|user| user.id).collect();
+
+    let disabled = race(&shelf, |store, number| {
+        store.disable_user(everybody[usize::from(number) - 1], after(5)).unwrap()
+    });
+
+    assert_eq!(count(&disabled, |disabled| *disabled == Disabled::LastAdmin), 1);
+    assert_eq!(count(&store.users().unwrap(), |user| user.disabled_at.is_none()), 1);
+}
+
 fn live_sessions_are_those_neither_ended_nor_past_their_limit<S: Shelf>() {
     let mut store = S::empty().open();
     let alice = enrolled(&mut store, "alice").id;
@@ -406,7 +656,7 @@ fn sessions_end_by_number_by_user_or_all_and_only_once<S: Shelf>() {
     let alice = enrolled(&mut store, "alice").id;
     let bob = add(&mut store, "bob").id;
     store.invite(&invitation(bob, 2)).unwrap();
-    assert_eq!(store.enrol(&[2; 32], &app(bob, 2), &session(bob, 2)).unwrap(), Spent::First);
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
     sign_in(&mut store, alice, 3);
     sign_in(&mut store, alice, 4);
     let mut end = |which, reason, at| {
@@ -652,7 +902,7 @@ fn a_disabled_user_spends_nothing_and_a_change_by_hand_is_heard() {
     assert_eq!(idle.changes().unwrap(), [Change::User(alice)]);
     assert_eq!(store.user(alice).unwrap().unwrap().disabled_at, Some(after(5)));
     let by_step = store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, 2)).unwrap();
-    let by_link = store.enrol(&[2; 32], &app(alice, 2), &session(alice, 3)).unwrap();
+    let by_link = store.enrol(&by_link(2, app(alice, 2), &session(alice, 3))).unwrap();
     assert_eq!((by_step, by_link), (Spent::Before, Spent::Before));
     shelf.by_hand().execute("UPDATE user SET disabled_at = NULL", []).unwrap();
     assert_eq!(
