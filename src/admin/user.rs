@@ -11,7 +11,7 @@ use super::{
     output::{Output, relative},
 };
 use crate::{
-    account::{Invitation, Role, UserName},
+    account::{CredentialKind, Invitation, Role, UserName},
     audit::{Action, Event, Outcome},
     store::{Added, Store as _},
     time::Timestamp,
@@ -38,7 +38,8 @@ pub(super) enum Verb {
     },
     /// List everybody: role, sign-in methods, last sign-in.
     ///
-    /// Nothing is changed.
+    /// KEYS are passkeys and security keys, APPS authenticator apps, CODES the
+    /// recovery codes that are left. Nothing is changed.
     #[command(verbatim_doc_comment)]
     List,
 }
@@ -86,9 +87,13 @@ fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
     for user in desk.store.users()? {
         let authenticators = desk.store.authenticators(user.id)?;
         let invitation = desk.store.latest_invitation(user.id)?;
-        let last = authenticators.iter().filter_map(|a| a.last_used_at).max();
+        let credentials = desk.store.credentials(user.id)?;
+        let codes = desk.store.recovery_codes(user.id)?;
+        let by_app = authenticators.iter().filter_map(|app| app.last_used_at);
+        let last = by_app.chain(credentials.iter().filter_map(|key| key.last_used_at)).max();
+        let of = |kind| credentials.iter().filter(|key| key.kind == kind).count();
         let admin = user.role == Role::Admin;
-        let state = match (user.disabled_at, authenticators.is_empty()) {
+        let state = match (user.disabled_at, authenticators.is_empty() && credentials.is_empty()) {
             (Some(_), _) => State::Disabled,
             (None, false) => State::Active,
             (None, true) => State::pending(invitation.as_ref(), desk.now),
@@ -98,7 +103,10 @@ fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
             "admin": admin,
             "state": state.word(),
             "invited_until": state.invited_until().map(|at| at.to_string()),
+            "passkeys": of(CredentialKind::Passkey),
+            "security_keys": of(CredentialKind::SecurityKey),
             "totp": authenticators.len(),
+            "recovery_codes": { "left": codes.left, "of": codes.of },
             "created_at": user.created_at.to_string(),
             "last_sign_in_at": last.map(|at| at.to_string()),
         }));
@@ -106,12 +114,14 @@ fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
             user.name.to_string(),
             if admin { "admin" } else { "user" }.to_owned(),
             state.told(desk.now),
+            credentials.len().to_string(),
             authenticators.len().to_string(),
+            format!("{}/{}", codes.left, codes.of),
             last.map_or_else(|| "never".to_owned(), |at| relative(at, desk.now)),
         ]);
     }
     let nobody = "there is nobody yet; `pvegate user add NAME --admin` adds the first";
-    output.list(&objects, &["USER", "ROLE", "STATE", "TOTP", "LAST SIGN-IN"], &rows, nobody);
+    output.list(&objects, &["USER", "ROLE", "STATE", "KEYS", "APPS", "CODES", "LAST SIGN-IN"], &rows, nobody);
     Ok(())
 }
 

@@ -10,14 +10,16 @@ use std::{
 };
 
 use pvegate::{
-    account::{Authenticator, Factor, FactorId, InvitationPurpose, Method, Session, SessionId, TimeStep},
-    gate::ceremony::totp::{Secret, step_at},
-    store::{NewInvitation, Spent, SqliteStore, Store as _},
+    account::{
+        Authenticator, Factor, FactorId, InvitationPurpose, Method, Scope, Session, SessionId, TimeStep,
+    },
+    gate::ceremony::totp::step_at,
+    store::{EnrolledBy, Enrolment, NewInvitation, Spent, SqliteStore, Store as _},
     time::{Clock as _, SystemClock},
 };
 use serde_json::Value;
 
-use crate::harness::{Client, Process, Pve, Scratch, pvegate, pvegate_in, scan, until};
+use crate::harness::{Client, Person, Process, Pve, Scratch, pvegate, pvegate_in, until};
 
 /// A pin that no certificate has.
 const NO_PIN: &str =
@@ -84,6 +86,7 @@ file = \"{dir}/state/audit.jsonl\"
             id: SessionId(id),
             user,
             method: Method::Totp,
+            scope: Scope::Full,
             created_at: now.minus(Duration::from_secs(7200)),
             expires_at: now.plus(Duration::from_secs(3600)),
             last_active_at: now.minus(Duration::from_secs(120)),
@@ -108,8 +111,14 @@ file = \"{dir}/state/audit.jsonl\"
             expires_at: now,
         };
         store.invite(&invitation).unwrap();
-        let spent = store.enrol(&[first; 32], &Factor::Authenticator(authenticator), &session).unwrap();
-        assert_eq!(spent, Spent::First);
+        let enrolment = Enrolment {
+            by: EnrolledBy::Invitation([first; 32]),
+            factor: Factor::Authenticator(authenticator),
+            recovery_codes: None,
+            password: None,
+            session,
+        };
+        assert_eq!(store.enrol(&enrolment).unwrap(), Spent::First);
     }
 }
 
@@ -153,25 +162,23 @@ impl Demo {
 }
 
 /// Follows an enrolment link as a browser without script would, with a phone.
-async fn enrol(client: &mut Client, link: &str) {
-    let token = link.split_once('#').unwrap().1;
-    let page = client.post_form("/_gate/enrol", &[("token", token)]).await;
-    let (phone, state): (Secret, String) = scan(&page.text()).unwrap_or_else(|| panic!("{}", page.text()));
-    let code = phone.code(step_at(SystemClock.now()));
-    let reply =
-        client.post_form("/_gate/enrol", &[("state", &state), ("name", "Phone"), ("code", &code)]).await;
+async fn enrol(demo: &Demo) -> Person {
+    let opened = Person::open(demo.client(), "admin", &demo.enrol_url).await;
+    let (mut admin, state) = opened.unwrap_or_else(|page| panic!("{}", page.text()));
+    let code = admin.phone.code(step_at(SystemClock.now()));
+    let reply = admin.finish(&state, &code).await;
     assert_eq!(reply.status, 303, "{}", reply.text());
+    admin
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_leads_from_one_line_to_the_page_behind_the_gate() {
     let scratch = Scratch::new();
     let demo = Demo::start(&scratch.path().join("demo"));
-    let mut client = demo.client();
 
-    let sign_in = client.navigate("/_gate/sign-in").await;
-    let closed = client.get("/api2/json/version").await;
-    enrol(&mut client, &demo.enrol_url).await;
+    let sign_in = demo.client().navigate("/_gate/sign-in").await;
+    let closed = demo.client().get("/api2/json/version").await;
+    let mut client = enrol(&demo).await.client;
     let page = client.navigate("/").await;
     assert_eq!(client.get("/_gate/").await.status, 200);
 
@@ -196,7 +203,7 @@ async fn a_demo_that_is_started_again_knows_its_user_and_gives_a_new_link() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("demo");
     let first = Demo::start(&dir);
-    enrol(&mut first.client(), &first.enrol_url).await;
+    enrol(&first).await;
     let (old_link, ca) = (first.enrol_url.clone(), fs::read(&first.ca).unwrap());
     assert_eq!(first.process.terminate(), Some(0));
 
@@ -206,7 +213,7 @@ async fn a_demo_that_is_started_again_knows_its_user_and_gives_a_new_link() {
     assert_eq!((&users[0]["state"], users.len()), (&"active".into(), 1));
     assert_ne!(second.enrol_url, old_link);
     assert_eq!(fs::read(&second.ca).unwrap(), ca, "who trusted the authority need not do it again");
-    enrol(&mut second.client(), &second.enrol_url).await;
+    enrol(&second).await;
 }
 
 #[tokio::test]
@@ -360,9 +367,9 @@ async fn people_are_added_listed_and_invited() {
     assert_eq!(bob.stderr, "added bob\n`pvegate invite bob` prints a link when they need one\n");
     assert_eq!(
         table,
-        "USER   ROLE   STATE                 TOTP  LAST SIGN-IN\n\
-         alice  admin  invited, 15 min left  0     never\n\
-         bob    user   not invited           0     never\n"
+        "USER   ROLE   STATE                 KEYS  APPS  CODES  LAST SIGN-IN\n\
+         alice  admin  invited, 15 min left  0     0     0/0    never\n\
+         bob    user   not invited           0     0     0/0    never\n"
     );
 
     place.sign_in("bob", 0xb0);
@@ -376,7 +383,7 @@ async fn people_are_added_listed_and_invited() {
             .run(&["user", "list"])
             .await
             .ok()
-            .ends_with("bob    user   active                1     2 hours ago\n")
+            .ends_with("bob    user   active                0     1     0/0    2 hours ago\n")
     );
 }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use client::{Client, Console, Reply};
-pub use person::{Person, scan};
+pub use person::Person;
 pub use process::{Ended, Process, pvegate, pvegate_in};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};

@@ -50,8 +50,11 @@ impl Person {
     /// Opens an invitation and scans the QR code; with it the state that the form carries. `Err`: there
     /// was none.
     pub async fn scan(gate: &TestGate, name: &str, token: &Token) -> Result<(Self, String), Box<Reply>> {
-        let mut client = gate.client();
-        let link = token.link(&gate.config.gate.public_url);
+        Self::open(gate.client(), name, &token.link(&gate.config.gate.public_url)).await
+    }
+
+    /// The same, with a link and a gate in any process.
+    pub async fn open(mut client: Client, name: &str, link: &str) -> Result<(Self, String), Box<Reply>> {
         let code = link.split_once('#').unwrap().1.to_owned();
         let mut page = client.post_form("/_gate/enrol", &[("token", &code)]).await;
         // A passkey is offered first.
@@ -145,7 +148,7 @@ impl Person {
 }
 
 /// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
-pub fn scan(page: &str) -> Option<(Secret, String)> {
+fn scan(page: &str) -> Option<(Secret, String)> {
     let secret = page.split_once("secret=")?.1.split(['&', '"']).next()?;
     let state = state_of(page)?;
     let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
