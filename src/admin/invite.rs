@@ -20,6 +20,11 @@ pub(super) struct Args {
     /// How long the link works.
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_ttl)]
     ttl: Duration,
+    /// To enrol another sign-in method, or to recover from a loss.
+    ///
+    /// A link to recover makes new recovery codes and ends the user's other sessions.
+    #[arg(long, value_name = "PURPOSE", default_value = "enrol", value_parser = parse_purpose)]
+    purpose: InvitationPurpose,
     /// Print no QR code.
     #[arg(long)]
     no_qr: bool,
@@ -28,19 +33,20 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, config: &Path, output: &Output) -> Result<(), Failure> {
     let mut desk = Desk::open(config, output)?;
     let user = desk.user(&args.user)?;
-    make(&mut desk, &user, args.ttl, !args.no_qr, output)
+    make(&mut desk, &user, args.purpose, args.ttl, !args.no_qr, output)
 }
 
 /// Makes an invitation and prints its link.
 pub(super) fn make(
     desk: &mut Desk,
     user: &User,
+    purpose: InvitationPurpose,
     ttl: Duration,
     qr: bool,
     output: &Output,
 ) -> Result<(), Failure> {
     let token = Token::random();
-    let invitation = token.invitation(user.id, InvitationPurpose::Enrol, desk.now, ttl);
+    let invitation = token.invitation(user.id, purpose, desk.now, ttl);
     desk.store.invite(&invitation)?;
     desk.audit.record(&Event::new(Action::InviteCreate, Outcome::Success).of(&user.name));
     let link = token.link(&desk.config.gate.public_url);
@@ -55,6 +61,11 @@ pub(super) fn make(
         output.qr(&link);
     }
     Ok(())
+}
+
+fn parse_purpose(text: &str) -> Result<InvitationPurpose, String> {
+    let found = InvitationPurpose::ALL.into_iter().find(|purpose| purpose.as_str() == text);
+    found.ok_or_else(|| "a link is to enrol or to recover".to_owned())
 }
 
 /// A lifetime such as `15m`, from a minute to a week.

@@ -5,9 +5,12 @@
 
 mod demo;
 mod exit;
+mod factor;
 mod fingerprint;
 mod invite;
 mod output;
+mod panic;
+mod recovery_codes;
 pub mod serve;
 mod session;
 mod user;
@@ -82,6 +85,17 @@ enum Verb {
     /// audit log records it.
     #[command(verbatim_doc_comment)]
     Invite(invite::Args),
+    /// List and remove sign-in methods.
+    #[command(subcommand)]
+    Factor(factor::Verb),
+    /// Count and renew recovery codes.
+    #[command(subcommand)]
+    RecoveryCodes(recovery_codes::Verb),
+    /// Lock somebody's account and end everything they have open, at once.
+    ///
+    /// Sessions and consoles close within a second; links and known devices are void. `pvegate user
+    /// enable` lifts it.
+    Panic(panic::Args),
     /// List and end sessions.
     ///
     /// A session is one browser's sign-in. Ending it ends its consoles and
@@ -108,6 +122,9 @@ pub fn run() -> Exit {
         Verb::Serve(args) => serve::run(&args, &cli.config, &output),
         Verb::User(verb) => user::run(verb, &cli.config, &output),
         Verb::Invite(args) => invite::run(args, &cli.config, &output),
+        Verb::Factor(verb) => factor::run(verb, &cli.config, &output),
+        Verb::RecoveryCodes(verb) => recovery_codes::run(verb, &cli.config, &output),
+        Verb::Panic(args) => panic::run(args, &cli.config, &output),
         Verb::Session(verb) => session::run(verb, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
     };

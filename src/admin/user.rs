@@ -11,7 +11,7 @@ use super::{
     output::{Output, relative},
 };
 use crate::{
-    account::{CredentialKind, Invitation, Role, UserName},
+    account::{CredentialKind, Invitation, InvitationPurpose, Role, UserName},
     audit::{Action, Event, Outcome},
     store::{Added, Store as _},
     time::Timestamp,
@@ -73,7 +73,7 @@ fn add(
     desk.audit.record(&Event::new(Action::UserAdd, Outcome::Success).of(name));
     output.talk(&format!("added {name}{}", if admin { ", an administrator" } else { "" }));
     match invite {
-        Some(ttl) => invite::make(desk, &user, ttl, true, output),
+        Some(ttl) => invite::make(desk, &user, InvitationPurpose::Enrol, ttl, true, output),
         None => {
             output.object(&json!({ "user": name.as_str() }));
             output.talk(&format!("`pvegate invite {name}` prints a link when they need one"));

@@ -53,6 +53,10 @@ pub enum Action {
     RecoveryUse,
     /// Recovery codes were made anew.
     RecoveryRenew,
+    /// Sign-in methods were removed.
+    FactorRemove,
+    /// Somebody's account was locked in a hurry.
+    Panic,
     /// A user was added.
     UserAdd,
     /// The upstream was not who it should be, or did not answer.
@@ -78,6 +82,8 @@ impl Action {
             Self::FactorAdd => "factor-add",
             Self::RecoveryUse => "recovery-use",
             Self::RecoveryRenew => "recovery-renew",
+            Self::FactorRemove => "factor-remove",
+            Self::Panic => "panic",
             Self::UserAdd => "user-add",
             Self::UpstreamFailure => "upstream-failure",
             Self::Start => "start",
@@ -99,6 +105,7 @@ impl Action {
             (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Failure) => {
                 ("iam", "denied")
             }
+            (Self::FactorRemove | Self::Panic, _) => ("iam", "change"),
             (Self::UpstreamFailure, _) => ("network", "error"),
             (Self::Start, _) => ("process", "start"),
             (Self::Stop, _) => ("process", "end"),

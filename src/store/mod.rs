@@ -9,6 +9,7 @@
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
 mod credentials;
+mod factors;
 mod lockout;
 mod recovery;
 mod sqlite;
@@ -167,6 +168,27 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn recovery_codes(&mut self, user: UserId) -> Result<RecoveryCodes, StoreError>;
+
+    /// Removes a sign-in method of the user, or every one with recovery codes and password, and ends the
+    /// user's sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn remove_factors(
+        &mut self,
+        user: UserId,
+        one: Option<&FactorId>,
+        now: Timestamp,
+    ) -> Result<Removed, StoreError>;
+
+    /// Locks an account in a hurry: disables the user, administrator or not, ends their sessions, and
+    /// makes their links and known devices void. Says how many sessions that were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Puts a new set in place of the user's recovery codes.
     ///
@@ -341,6 +363,15 @@ pub enum EnrolledBy {
     Invitation([u8; 32]),
     /// A session that may only enrol.
     Session(SessionId),
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Sign-in methods.
+    pub factors: usize,
+    /// Sessions that ended.
+    pub sessions: usize,
 }
 
 /// How many recovery codes somebody has.

@@ -14,8 +14,8 @@ use rusqlite::{
 
 use super::{
     Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, Owned,
-    RecoveryCodes, SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked, credentials,
-    lockout, recovery,
+    RecoveryCodes, Removed, SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked,
+    credentials, factors, lockout, recovery,
 };
 use crate::{
     account::{
@@ -372,6 +372,26 @@ impl Store for SqliteStore {
 
     fn recovery_codes(&mut self, user: UserId) -> Result<RecoveryCodes, StoreError> {
         self.run(|connection| recovery::count(connection, user))
+    }
+
+    fn remove_factors(
+        &mut self,
+        user: UserId,
+        one: Option<&FactorId>,
+        now: Timestamp,
+    ) -> Result<Removed, StoreError> {
+        self.write(|transaction| {
+            let factors = match one {
+                Some(id) => usize::from(factors::remove(transaction, user, id)?),
+                None => factors::remove_all(transaction, user)?,
+            };
+            let sessions = factors::end_sessions(transaction, user, EndReason::Revoked, now)?;
+            Ok(Removed { factors, sessions })
+        })
+    }
+
+    fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(|transaction| factors::panic(transaction, user, now))
     }
 
     fn replace_recovery_codes(

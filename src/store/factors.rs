@@ -1,0 +1,58 @@
+//! The SQL of taking sign-in methods away, and of locking an account in a hurry.
+
+use rusqlite::{Transaction, named_params, params};
+
+use crate::{
+    account::{EndReason, FactorId, UserId},
+    time::Timestamp,
+};
+
+/// Removes one, of whichever kind; says whether there was one.
+pub(super) fn remove(transaction: &Transaction<'_>, user: UserId, id: &FactorId) -> rusqlite::Result<bool> {
+    let mut removed = 0;
+    for table in ["authenticator", "credential"] {
+        removed += transaction
+            .execute(&format!("DELETE FROM {table} WHERE user_id = ?1 AND id = ?2"), params![user.0, id.0])?;
+    }
+    Ok(removed > 0)
+}
+
+/// Removes every one, recovery codes and password too; says how many sign-in methods that were.
+pub(super) fn remove_all(transaction: &Transaction<'_>, user: UserId) -> rusqlite::Result<usize> {
+    let mut removed = 0;
+    for table in ["authenticator", "credential"] {
+        removed += transaction.execute(&format!("DELETE FROM {table} WHERE user_id = ?1"), [user.0])?;
+    }
+    transaction.execute("DELETE FROM recovery_code WHERE user_id = ?1", [user.0])?;
+    transaction.execute("UPDATE user SET password = NULL WHERE id = ?1", [user.0])?;
+    Ok(removed)
+}
+
+/// Ends what is open, and with it every way to open something new without an administrator: links,
+/// known devices, the account itself. Says how many sessions that were.
+pub(super) fn panic(transaction: &Transaction<'_>, user: UserId, now: Timestamp) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE user SET disabled_at = ?2 WHERE id = ?1 AND disabled_at IS NULL",
+        params![user.0, now.millis()],
+    )?;
+    transaction.execute(
+        "UPDATE invitation SET revoked_at = ?2 WHERE user_id = ?1 AND used_at IS NULL AND revoked_at IS NULL",
+        params![user.0, now.millis()],
+    )?;
+    transaction.execute("DELETE FROM device WHERE user_id = ?1", [user.0])?;
+    end_sessions(transaction, user, EndReason::Disabled, now)
+}
+
+/// Ends every session of a user; says how many that were.
+pub(super) fn end_sessions(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    reason: EndReason,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE session SET ended_at = :now, end_reason = :reason
+         WHERE user_id = :user AND ended_at IS NULL",
+        named_params! { ":now": now.millis(), ":reason": reason.as_str(), ":user": user.0 },
+    )
+}
