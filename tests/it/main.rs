@@ -1,5 +1,6 @@
 //! End-to-end tests: each file is a promise.
 
+mod authenticator;
 mod harness;
 
 mod architecture;
@@ -8,6 +9,7 @@ mod command_line;
 mod configuration;
 mod denial;
 mod faithful;
+mod passkeys;
 mod sessions;
 mod signed_in_page;
 mod stand_in;

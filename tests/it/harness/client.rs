@@ -128,6 +128,26 @@ impl Client {
         reply
     }
 
+    /// As the script of our own page sends JSON.
+    pub async fn post_json(&mut self, target: &str, value: &serde_json::Value) -> Reply {
+        self.post_as_script(target, "application/json", value.to_string()).await
+    }
+
+    /// As the script of our own page sends anything.
+    pub async fn post_as_script(
+        &mut self,
+        target: &str,
+        media_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let mut browser = self.clone().with("origin", &self.origin()).with("sec-fetch-site", "same-origin");
+        browser.fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        browser.fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let reply = browser.send(Method::POST, target, body.into()).await;
+        self.cookies = browser.cookies;
+        reply
+    }
+
     /// One request on a connection of its own.
     pub async fn send(&mut self, method: Method, target: &str, body: Bytes) -> Reply {
         let mut connection = self.connect().await;

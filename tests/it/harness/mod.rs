@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use client::{Client, Console, Reply};
-pub use person::Person;
+pub use person::{Person, printed_codes, scan, state_of};
 pub use process::{Ended, Process, pvegate, pvegate_in};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
