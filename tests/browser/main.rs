@@ -9,3 +9,4 @@ mod harness;
 
 mod harness_itself;
 mod journey;
+mod passkeys;

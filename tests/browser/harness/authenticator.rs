@@ -110,6 +110,19 @@ impl Plugged<'_> {
         self.browser.cdp("WebAuthn.setUserVerified", params).await;
     }
 
+    /// Sets the signature counter of every credential, as in a copy of the authenticator that was made
+    /// when they stood there.
+    pub(crate) async fn set_sign_counts(&self, count: u32) {
+        let mut id = json!({ "authenticatorId": self.id });
+        let answer = self.browser.cdp("WebAuthn.getCredentials", id.clone()).await;
+        self.browser.cdp("WebAuthn.clearCredentials", id.clone()).await;
+        for mut credential in parse::<Vec<serde_json::Value>>("credentials", answer["credentials"].clone()) {
+            credential["signCount"] = json!(count);
+            id["credential"] = credential;
+            self.browser.cdp("WebAuthn.addCredential", id.clone()).await;
+        }
+    }
+
     /// Unplugs it for good: its credentials are gone.
     pub(crate) async fn unplug(self) {
         self.browser.cdp("WebAuthn.removeVirtualAuthenticator", json!({ "authenticatorId": self.id })).await;
