@@ -4,7 +4,7 @@
 //! an honest browser and authenticator would say. A test may then falsify any one field, and
 //! [`Creation::json`] and [`Request::json`] write it down, signed as it stands: a falsified field comes
 //! with a good signature, as from an attacker who owns an authenticator.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use aws_lc_rs::{
     digest::{SHA256, digest},

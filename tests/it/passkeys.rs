@@ -3,7 +3,7 @@
 //! The two long tables walk Web Authentication Level 3 §7.1 and §7.2: a row for each step, falsified
 //! alone and signed well. Each must end in 403, without a session, for its own reason in the audit log;
 //! and the honest answer to the same challenge must still be good afterwards: a lie spends nothing.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
