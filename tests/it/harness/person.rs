@@ -148,7 +148,7 @@ impl Person {
 }
 
 /// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
-fn scan(page: &str) -> Option<(Secret, String)> {
+pub fn scan(page: &str) -> Option<(Secret, String)> {
     let secret = page.split_once("secret=")?.1.split(['&', '"']).next()?;
     let state = state_of(page)?;
     let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).ok()?;
