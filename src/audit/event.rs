@@ -28,6 +28,8 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// Method and path of the request, without its query.
     pub request: Option<(String, String)>,
+    /// How many such events this one stands for.
+    pub count: u64,
 }
 
 /// What was done or attempted. The words are an interface: never change one that was released.
@@ -175,6 +177,7 @@ impl Event {
             session: None,
             reason: None,
             request: None,
+            count: 1,
         }
     }
 
@@ -227,6 +230,13 @@ impl Event {
         self
     }
 
+    /// Standing for so many of its kind.
+    #[must_use]
+    pub fn times(mut self, count: u64) -> Self {
+        self.count = count;
+        self
+    }
+
     /// The JSON line, without its end.
     #[must_use]
     pub fn to_json(&self, at: Timestamp, sequence: u64) -> String {
@@ -273,6 +283,9 @@ impl Event {
             set(&["event", "reason"], json!(reason.text));
             set(&["pvegate", "reason"], json!(reason.word));
         }
+        if self.count > 1 {
+            set(&["pvegate", "count"], json!(self.count));
+        }
         if let Some((method, path)) = &self.request {
             set(&["http", "request", "method"], json!(method));
             set(&["url", "path"], json!(path));
@@ -304,6 +317,9 @@ impl Event {
         }
         if let Some(reason) = &self.reason {
             let _ = write!(details, " reason={}", reason.word);
+        }
+        if self.count > 1 {
+            let _ = write!(details, " count={}", self.count);
         }
         if details.is_empty() { head.to_owned() } else { format!("{head};{details}") }
     }

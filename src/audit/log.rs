@@ -6,15 +6,15 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread,
 };
 
-use super::{Event, Settings};
-use crate::time::Clock;
+use super::{Event, Settings, flood::Floods};
+use crate::time::{Clock, Timestamp};
 
 /// Events that wait for the disk; past this they are lost and counted.
 const QUEUE: usize = 4096;
@@ -31,6 +31,7 @@ struct Inner {
     sequence: AtomicU64,
     lost: Arc<AtomicU64>,
     to_file: Option<mpsc::SyncSender<Work>>,
+    floods: Mutex<Floods>,
 }
 
 enum Work {
@@ -73,23 +74,31 @@ impl Log {
                 Some(start_writer(file, lost.clone()).map_err(failed)?)
             }
         };
-        let inner = Inner { clock, line: settings.line, sequence: AtomicU64::new(0), lost, to_file };
+        let inner = Inner {
+            clock,
+            line: settings.line,
+            sequence: AtomicU64::new(0),
+            lost,
+            to_file,
+            floods: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Records an event. Never blocks.
+    /// Records an event. Never blocks. Floods of refusals are folded, see `flood`.
     pub fn record(&self, event: &Event) {
-        let inner = &self.inner;
-        if inner.line {
-            let client = event.client.map(tracing::field::display);
-            tracing::info!(target: "pvegate::audit", { client.address = client }, "{}", event.to_line());
+        let now = self.inner.clock.now();
+        if self.inner.floods().is_to_be_written(event, now) {
+            self.inner.write(event, now);
         }
-        if let Some(to_file) = &inner.to_file {
-            let sequence = inner.sequence.fetch_add(1, Ordering::Relaxed);
-            let line = event.to_json(inner.clock.now(), sequence);
-            if to_file.try_send(Work::Line(line)).is_err() {
-                inner.lost.fetch_add(1, Ordering::Relaxed);
-            }
+    }
+
+    /// Writes the lines of floods whose minute is over. Call it every now and then.
+    pub fn write_floods(&self) {
+        let now = self.inner.clock.now();
+        let due = self.inner.floods().due(now);
+        for event in due {
+            self.inner.write(&event, now);
         }
     }
 
@@ -106,6 +115,23 @@ impl Log {
 }
 
 impl Inner {
+    fn floods(&self) -> std::sync::MutexGuard<'_, Floods> {
+        self.floods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, event: &Event, now: Timestamp) {
+        if self.line {
+            let client = event.client.map(tracing::field::display);
+            tracing::info!(target: "pvegate::audit", { client.address = client }, "{}", event.to_line());
+        }
+        if let Some(to_file) = &self.to_file {
+            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+            if to_file.try_send(Work::Line(event.to_json(now, sequence))).is_err() {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn flush(&self) {
         if let Some(to_file) = &self.to_file {
             let (done, wait) = mpsc::sync_channel(1);
@@ -119,6 +145,11 @@ impl Inner {
 /// A verb of the command line ends right after its last event, and would take the writer with it.
 impl Drop for Inner {
     fn drop(&mut self) {
+        let now = self.clock.now();
+        let rest = self.floods().rest();
+        for event in rest {
+            self.write(&event, now);
+        }
         self.flush();
     }
 }

@@ -6,6 +6,7 @@
 //! disk or a slow one loses audit lines and counts them, and stops nobody at the gate.
 
 mod event;
+mod flood;
 mod log;
 
 use std::path::PathBuf;

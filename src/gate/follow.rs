@@ -9,6 +9,7 @@ use super::{Gate, cookie};
 use crate::{
     account::EndReason,
     audit::{Action, Event, Outcome},
+    secret::Purpose,
     store::{Change, Sessions, StoreError, StoreThread},
     time::Timestamp,
 };
@@ -22,6 +23,11 @@ const WRITE_ACTIVITY: Duration = Duration::from_secs(5);
 
 /// How long the store may fail to answer before the gate answers nobody.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a key signs cookies, and how long it verifies them: longer than anything signed lives,
+/// which is a year (a known device) from its last renewal.
+const KEY_SIGNS: Duration = Duration::from_secs(30 * 24 * 3600);
+const KEY_VERIFIES: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// How often what is long over is forgotten, and how old it is then.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -51,6 +57,7 @@ impl Gate {
                 }
                 Err(error) => tracing::warn!(error = %error, "the store did not answer"),
             }
+            self.audit.write_floods();
             self.end_what_is_over(now).await;
             if written.elapsed() >= WRITE_ACTIVITY {
                 written = Instant::now();
@@ -62,6 +69,7 @@ impl Gate {
                 if let Err(error) = self.store.call(move |store| store.forget(before)).await {
                     tracing::warn!(error = %error, "what is long over could not be removed from the store");
                 }
+                self.rotate_cookie_keys(now).await;
             }
         }
     }
@@ -74,6 +82,24 @@ impl Gate {
         }
         if let Err(error) = self.store.call(move |store| store.record_activity(&activity)).await {
             tracing::warn!(error = %error, "activity of sessions could not be written down");
+        }
+    }
+
+    /// Makes a new key when the newest has signed for long enough. Older ones verify until nothing that
+    /// they signed can be alive, so nobody is signed out.
+    async fn rotate_cookie_keys(&self, now: Timestamp) {
+        let fresh = cookie::new_key(&self.master.derive(Purpose::CookieKeys), now);
+        let rotated = self.store.call(move |store| {
+            let newest = store.cookie_keys()?.first().map(|key| key.created_at);
+            if newest.is_none_or(|at| now >= at.plus(KEY_SIGNS)) {
+                store.add_cookie_key(&fresh)?;
+            }
+            store.forget_cookie_keys(now.minus(KEY_VERIFIES))?;
+            store.cookie_keys()
+        });
+        match rotated.await {
+            Ok(sealed) => self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed)),
+            Err(error) => tracing::warn!(error = %error, "the cookie keys could not be looked at"),
         }
     }
 

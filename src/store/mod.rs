@@ -324,6 +324,13 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn cookie_keys(&mut self) -> Result<Vec<SealedCookieKey>, StoreError>;
 
+    /// Forgets keys made before `before`; the newest stays, however old.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn forget_cookie_keys(&mut self, before: Timestamp) -> Result<(), StoreError>;
+
     /// Adds a key that signs cookies. [`Added::Exists`] if its identifier is taken.
     ///
     /// # Errors

@@ -554,6 +554,17 @@ impl Store for SqliteStore {
         })
     }
 
+    fn forget_cookie_keys(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "DELETE FROM cookie_key
+                 WHERE created_at < ?1 AND created_at < (SELECT max(created_at) FROM cookie_key)",
+                [before.millis()],
+            )?;
+            Ok(())
+        })
+    }
+
     fn add_cookie_key(&mut self, key: &SealedCookieKey) -> Result<Added<()>, StoreError> {
         self.write(|transaction| {
             let added = transaction.execute(
