@@ -89,7 +89,7 @@ pub(super) fn add(
 }
 
 /// Spends the ceremony and writes down the credential's use. The counter is compared once more, here
-/// where nobody can come between (WebAuthn §7.2 step 22).
+/// where nobody can come between (WebAuthn §7.2, signature counter).
 pub(super) fn spend_assertion(
     transaction: &Transaction<'_>,
     assertion: &Assertion,

@@ -369,7 +369,7 @@ impl RelyingParty {
             }
             Err(error) => return Err(error.into()),
         }
-        // Step 22, against the store and not against what was sealed when the ceremony began.
+        // The counter, against the store and not against what was sealed when the ceremony began.
         let stored = owned.credential.counter;
         if (counter > 0 || stored > 0) && counter <= stored {
             return Err(cloned);

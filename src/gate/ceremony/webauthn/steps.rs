@@ -1,5 +1,5 @@
 //! What a relying party must look at in a response (pure): Web Authentication Level 3, §7.1 and §7.2,
-//! step by step.
+//! step by step. The steps go by what they look at: their numbers differ from draft to draft.
 //!
 //! `webauthn-rs` verifies signatures and keeps to most of the steps as well. We do each of them
 //! ourselves all the same, so that every refusal has a name and none depends on what a version of the
@@ -44,7 +44,7 @@ pub(super) const ALGORITHMS: [i64; 3] = [-7, -35, -257];
 /// a self-attestation of the key pair (`packed`); old keys say `fido-u2f`.
 const FORMATS: [&str; 3] = ["none", "packed", "fido-u2f"];
 
-/// Longest credential identifier in bytes (§7.1 step 25).
+/// Longest credential identifier in bytes (§7.1).
 const LONGEST_IDENTIFIER: usize = 1023;
 
 /// What is wrong with a response of either ceremony.
@@ -115,14 +115,14 @@ struct ClientData {
     top_origin: Option<serde_json::Value>,
 }
 
-/// Steps 7 to 11 of §7.1 and 8 to 14 of §7.2.
+/// What both sections ask of the client data: type, challenge, origin, crossOrigin, topOrigin.
 pub(super) fn client_data(
     bytes: &[u8],
     kind: &str,
     challenge: &[u8],
     origin: &str,
 ) -> Result<(), ResponseError> {
-    // §7.1 step 5 wants "UTF-8 decode", which drops a byte order mark; browsers write none.
+    // "UTF-8 decode" would drop a byte order mark; browsers write none (§5.8.1.1).
     let data: ClientData = json::parse(bytes).map_err(|_| ResponseError::ClientData)?;
     if data.kind != kind {
         return Err(ResponseError::Type);
@@ -199,7 +199,7 @@ impl<'a> AuthenticatorData<'a> {
         rest.is_empty().then_some(Self { rp_id_hash, flags, counter: u32::from_be_bytes(*counter), attested })
     }
 
-    /// Steps 14 to 19 of §7.1 and 15 to 19 of §7.2; gives the new credential, if there is one.
+    /// What both sections ask of the flags and the hash; gives the new credential, if there is one.
     pub(super) fn check(
         self,
         rp_id: &str,
@@ -229,7 +229,7 @@ pub(super) struct Flags {
     pub(super) synced: bool,
 }
 
-/// Steps 20, 21 and 25 of §7.1.
+/// What §7.1 asks of the new credential itself: one of the algorithms offered, a short identifier.
 pub(super) fn attested(attested: Option<Attested<'_>>) -> Result<Attested<'_>, ResponseError> {
     let attested = attested.ok_or(ResponseError::Attested)?;
     let offered = attested.algorithm.is_some_and(|found| ALGORITHMS.iter().any(|a| i128::from(*a) == found));
@@ -242,8 +242,8 @@ pub(super) fn attested(attested: Option<Attested<'_>>) -> Result<Attested<'_>, R
     }
 }
 
-/// Step 12 and 21 of §7.1: the authenticator data inside an attestation object, if its format is one
-/// that is accepted.
+/// The authenticator data inside an attestation object, if its format
+/// is one that is accepted.
 pub(super) fn attestation_object(bytes: &[u8]) -> Result<Vec<u8>, ResponseError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
