@@ -1,7 +1,7 @@
 //! The table of keys: names, kinds, defaults, reasons.
 //!
 //! Everything that lists keys comes from here: what `file` accepts, what `env` accepts, the defaults that
-//! `check` falls back to, `config/pvegate.toml` and `config explain` (both by `reference`). A key exists
+//! `check` falls back to, `config/pvegate.toml` (by `reference`) and `docs/configuration.md`. A key exists
 //! when it stands in this table and `check` reads it; tests hold both.
 
 use std::time::Duration;

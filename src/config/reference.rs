@@ -10,14 +10,13 @@ const HEAD: &str = "\
 # Every key with its default and its reason. A file needs only what differs; the least is
 # server.public_url, upstream.url and upstream.fingerprint (or upstream.ca), marked REQUIRED.
 #
-# Check a file:       pvegate config validate
 # By environment:     PVEGATE_SESSION__IDLE=30m sets session.idle (two underscores for the dot; lists as
 #                     JSON or with commas). It wins over the file.
 # Durations:          250ms, 90s, 15m, 12h, 400d
 # Unknown names are errors. No secret stands here: secrets lie in files of their own.
 ";
 
-/// A file with every key, its default, its reason: `config/pvegate.toml`, `config print-default`.
+/// A file with every key, its default, its reason: `config/pvegate.toml`.
 ///
 /// It is valid; keys that have no default have an example's value.
 #[must_use]

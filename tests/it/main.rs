@@ -8,6 +8,7 @@ mod certificates;
 mod command_line;
 mod configuration;
 mod denial;
+mod documents;
 mod faithful;
 mod passkeys;
 mod sessions;

@@ -1,0 +1,132 @@
+//! Pages that are written from the code: `UPDATE=1 cargo test --test it documents::` writes them anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use clap::{Command, CommandFactory as _};
+use pvegate::{
+    admin::{Cli, Exit},
+    config::{KEYS, Key, Kind, TABLES, duration},
+};
+
+#[track_caller]
+fn assert_current(page: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "{page} is not current: UPDATE=1 cargo test --test it documents::");
+}
+
+#[test]
+fn the_page_of_the_configuration_is_what_the_code_reads() {
+    let mut page = "\
+# Configuration
+
+Usually `/etc/pvegate/pvegate.toml`, in [TOML](https://toml.io). A file needs only what differs from the
+defaults; the least is `server.public_url`, `upstream.url` and `upstream.fingerprint` (or `upstream.ca`). The
+environment wins over the file: two underscores stand for the dot, lists are JSON or have commas. Durations
+are one number and one unit: `250ms`, `90s`, `15m`, `12h`, `400d`. Unknown names are errors, and everything
+that is wrong is told in one run.
+
+This page is written from the table of keys in `src/config/keys.rs`.
+"
+    .to_owned();
+    for (table, about) in std::iter::once(&("", "Above all tables.")).chain(TABLES) {
+        let title = if table.is_empty() { String::new() } else { format!("\n## [{table}]\n") };
+        let _ = write!(page, "{title}\n{about}\n");
+        for key in KEYS.iter().filter(|key| key.split().0 == *table) {
+            let _ = write!(page, "\n### `{}`\n\n{}\n\n{}\n", key.name, text(key.doc), facts(key));
+        }
+    }
+    assert_current("docs/configuration.md", &page);
+}
+
+/// A line that begins with a value and a colon stays a line of its own.
+fn text(doc: &str) -> String {
+    let mut text = String::new();
+    for line in doc.lines() {
+        let begins = line.split_whitespace().next().is_some_and(|word| word.ends_with(':'));
+        if !text.is_empty() {
+            text.push_str(if begins { "\\\n" } else { "\n" });
+        }
+        text.push_str(line);
+    }
+    text
+}
+
+/// Kind, default and variable of a key, one a line.
+fn facts(key: &Key) -> String {
+    let kind = match key.kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Path => "absolute path of a file".to_owned(),
+        Kind::Duration { min, max } => {
+            format!("duration from `{}` to `{}`", duration::format(min), duration::format(max))
+        }
+        Kind::Number { min, max } if min == max => format!("the number `{min}`"),
+        Kind::Number { min, max } => format!("whole number from `{min}` to `{max}`"),
+        Kind::Flag => "`true` or `false`".to_owned(),
+        Kind::Choice(choices) => {
+            choices.iter().map(|choice| format!("`\"{choice}\"`")).collect::<Vec<_>>().join(", ")
+        }
+        Kind::List => "list of texts".to_owned(),
+    };
+    let mut facts = format!("- Value: {kind}\n");
+    match (key.default, key.example) {
+        (Some(default), _) => {
+            let _ = writeln!(facts, "- Default: `{default}`");
+        }
+        (None, Some(example)) => {
+            let _ = writeln!(facts, "- Required, e.g. `{example}`");
+        }
+        (None, None) => {}
+    }
+    if let Some(variable) = key.variable() {
+        let _ = writeln!(facts, "- Environment: `{variable}`");
+    }
+    facts.trim_end().to_owned()
+}
+
+#[test]
+fn the_page_of_the_command_line_is_what_the_program_says() {
+    let mut page = "\
+# Command line
+
+Data goes to stdout, talk to stderr. With `--json` data is one JSON object, and for lists one a line; what
+failed is an object with `error` and `exit`. Every verb works on the store, and a running gate follows it.
+
+This page is written from the program's own help.
+
+| exit code | means |
+| --- | --- |
+"
+    .to_owned();
+    for (exit, means) in [
+        (Exit::Done, "done"),
+        (Exit::Failed, "failed; stderr says why"),
+        (Exit::Changed, "what was looked at is not as it should be"),
+        (Exit::NoSuchThing, "no such user, session, …"),
+        (Exit::Refused, "refused: it exists already"),
+        (Exit::BadConfiguration, "the configuration is wrong; everything that is wrong is told"),
+    ] {
+        let _ = writeln!(page, "| {} | {means} |", exit.number());
+        if exit == Exit::Failed {
+            page.push_str("| 2 | wrong use; stderr says what would be right |\n");
+        }
+    }
+    let mut whole = Cli::command();
+    whole.build();
+    describe(&whole, "pvegate", &mut page);
+    assert_current("docs/command-line.md", &page);
+}
+
+fn describe(command: &Command, name: &str, page: &mut String) {
+    let help = command.clone().render_long_help().to_string();
+    // Lines that end in blanks are noise in a page under version control.
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let _ = write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim());
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        describe(verb, &format!("{name} {}", verb.get_name()), page);
+    }
+}
