@@ -1,9 +1,9 @@
 //! End-to-end tests: each file is a promise.
 
-mod authenticator;
 mod harness;
 
 mod architecture;
+mod authenticator;
 mod certificates;
 mod command_line;
 mod configuration;
@@ -11,6 +11,7 @@ mod denial;
 mod documents;
 mod faithful;
 mod passkeys;
+mod readme;
 mod sessions;
 mod signed_in_page;
 mod stand_in;

@@ -1,0 +1,161 @@
+//! What the README and its neighbours tell people to type works.
+//!
+//! Blocks tagged `sh test` are taken line by line: `pvegate …` is run with the README's own configuration,
+//! what would serve, ask a network or build is parsed by the program's own command line.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use clap::CommandFactory as _;
+use pvegate::admin::Cli;
+
+use crate::harness::{Scratch, pvegate};
+
+/// Documents with commands, and those without.
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/how-it-works.md",
+    "docs/configuration.md",
+    "docs/command-line.md",
+];
+
+/// Longest README: beyond this nobody reads to the end.
+const LINES: usize = 200;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// The blocks of a document: what stands behind the backticks, and the text.
+fn blocks(text: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(tag) = line.strip_prefix("```") {
+            let inside: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+            blocks.push((tag.to_owned(), inside.join("\n")));
+        }
+    }
+    blocks
+}
+
+/// What a shell makes of a line: words, with quotes around some.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (part, quoted) in line.split('"').zip([false, true].into_iter().cycle()) {
+        if quoted {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// The command line takes it.
+fn assert_parses(line: &str, arguments: &[String]) {
+    let whole = std::iter::once("pvegate".to_owned()).chain(arguments.iter().cloned());
+    if let Err(error) = Cli::command().try_get_matches_from(whole) {
+        panic!("`{line}`: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_that_people_are_told_to_type_works() {
+    let scratch = Scratch::new();
+    let config = scratch.path().join("pvegate.toml");
+    let dir = scratch.path().display();
+    let readme = read("README.md");
+    let minimal = blocks(&readme).into_iter().find(|(tag, _)| tag == "toml test").unwrap().1;
+    let here = format!(
+        "{minimal}\n[storage]\npath = \"{dir}/pvegate.db\"\nmaster_key_file = \"{dir}/master.key\"\n\
+         [audit]\nfile = \"{dir}/audit.jsonl\"\n"
+    );
+    fs::write(&config, here).unwrap();
+
+    let mut run = 0;
+    for document in DOCUMENTS {
+        for (tag, block) in blocks(&read(document)) {
+            assert!(
+                !tag.starts_with("sh") || tag == "sh test",
+                "{document}: a block of commands is not tested:\n{block}"
+            );
+            if tag != "sh test" {
+                continue;
+            }
+            for line in block.lines() {
+                let all = words(line);
+                let all: Vec<&str> = all.iter().map(String::as_str).collect();
+                match all.as_slice() {
+                    ["cargo", "build", "--release"] => {}
+                    ["cargo", "run", "--release", "--", rest @ ..] | ["cargo", "run", "--", rest @ ..] => {
+                        assert_parses(line, &rest.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+                    }
+                    ["UPDATE=1", "cargo", "test", "--test", "it", "documents::"] => {
+                        assert!(root().join("tests/it/documents.rs").exists());
+                    }
+                    ["bash", script, ..] => {
+                        let script = root().join(script);
+                        assert!(
+                            Command::new("bash").arg("-n").arg(&script).status().unwrap().success(),
+                            "{line}"
+                        );
+                    }
+                    ["rm", "-r", directory] => assert_is_the_demos(directory).await,
+                    ["pvegate", rest @ ..] => {
+                        let rest: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
+                        assert_parses(line, &rest);
+                        if !matches!(rest.first().map(String::as_str), Some("serve" | "demo" | "fingerprint"))
+                        {
+                            let arguments = [vec!["--config".to_owned(), config.display().to_string()], rest];
+                            let ended = pvegate(&arguments.concat()).await;
+                            assert_eq!(ended.code, Some(0), "`{line}`: {ended:?}");
+                            run += 1;
+                        }
+                    }
+                    _ => panic!("{document}: nobody checks `{line}`"),
+                }
+            }
+        }
+    }
+    assert!(run >= 5, "{run} commands were run");
+}
+
+/// What people are told to remove is what the demo makes.
+async fn assert_is_the_demos(directory: &str) {
+    // In a home where nothing can be made, the demo names the directory that it wanted.
+    let ended =
+        crate::harness::pvegate_in(Path::new("/dev/null"), &["demo", "--listen", "127.0.0.1:0"]).await;
+    let wanted = directory.replace('~', "/dev/null");
+    assert!(ended.stderr.contains(&format!("{wanted} ")), "`rm -r {directory}`: {}", ended.stderr);
+}
+
+#[test]
+fn the_readme_is_short_enough_to_be_read() {
+    assert!(read("README.md").lines().count() <= LINES);
+}
+
+#[test]
+fn what_a_document_links_to_is_there() {
+    for document in DOCUMENTS {
+        let text = read(document);
+        let from = root().join(document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !path.contains("://") {
+                assert!(from.parent().unwrap().join(path).exists(), "{document} links to {path}");
+            }
+        }
+    }
+}
