@@ -94,9 +94,10 @@ fn told(url: &str, enrol_url: &str, dir: &str, config: &std::path::Path) -> Stri
 
      {enrol_url}
 
-     The browser warns, for it does not know the demo's own certificate. Go on.
-     Set up an authenticator app for the user {USER}; then the stand-in's page opens.
-     There the user is root@pam with the password proxmox.
+     The browser warns, for it does not know the demo's own certificate: go on.
+     Where it has warned it refuses passkeys: use an authenticator app instead.
+     Then you are {USER} at the gate, and the stand-in's page opens. There you
+     are root@pam with the password proxmox.
 
   2. Look around:   pvegate --config {config} user list
      A new link:    pvegate --config {config} invite {USER}

@@ -11,11 +11,12 @@ use std::{
 
 use pvegate::{
     account::{
-        Authenticator, Factor, FactorId, InvitationPurpose, Method, Scope, Session, SessionId, TimeStep,
+        Authenticator, Ceremony, Credential, CredentialKind, Factor, FactorId, InvitationPurpose, Method,
+        Scope, Session, SessionId, TimeStep, UserId,
     },
     gate::ceremony::totp::step_at,
     store::{EnrolledBy, Enrolment, NewInvitation, Spent, SqliteStore, Store as _},
-    time::{Clock as _, SystemClock},
+    time::{Clock as _, SystemClock, Timestamp},
 };
 use serde_json::Value;
 
@@ -75,11 +76,49 @@ file = \"{dir}/state/audit.jsonl\"
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Signs somebody in without a gate; the session's identifier begins with this byte.
+    fn id_of(&self, name: &str) -> UserId {
+        self.store().user_by_name(&name.parse().unwrap()).unwrap().unwrap().id
+    }
+
+    /// Signs somebody in without a gate, by an authenticator app; the session's identifier begins with
+    /// this byte.
     fn sign_in(&self, name: &str, first: u8) {
+        let app = Authenticator {
+            id: FactorId::of([first; 16]),
+            user: self.id_of(name),
+            name: "Phone".to_owned(),
+            sealed_secret: vec![0; 60],
+            last_step: TimeStep(1),
+            created_at: two_hours_ago(),
+            last_used_at: Some(two_hours_ago()),
+        };
+        self.enrol(name, first, Factor::Authenticator(app));
+    }
+
+    /// The same, by a passkey.
+    fn sign_in_by_passkey(&self, name: &str, first: u8) {
+        let key = Credential {
+            id: FactorId::of([first; 16]),
+            user: self.id_of(name),
+            kind: CredentialKind::Passkey,
+            name: "Key".to_owned(),
+            credential_id: vec![first; 32],
+            record: "{}".to_owned(),
+            counter: 0,
+            synced: false,
+            aaguid: [0; 16],
+            transports: Vec::new(),
+            created_at: two_hours_ago(),
+            last_used_at: Some(two_hours_ago()),
+            last_used_from: None,
+        };
+        let ceremony = Ceremony { hash: [first; 32], expires_at: SystemClock.now() };
+        self.enrol(name, first, Factor::Credential(Box::new(key), ceremony));
+    }
+
+    fn enrol(&self, name: &str, first: u8, factor: Factor) {
         let mut store = self.store();
-        let user = store.user_by_name(&name.parse().unwrap()).unwrap().unwrap().id;
-        let now = SystemClock.now();
+        let (user, now) = (self.id_of(name), SystemClock.now());
         let mut id = [0xab; 32];
         id[0] = first;
         let session = Session {
@@ -87,21 +126,12 @@ file = \"{dir}/state/audit.jsonl\"
             user,
             method: Method::Totp,
             scope: Scope::Full,
-            created_at: now.minus(Duration::from_secs(7200)),
+            created_at: two_hours_ago(),
             expires_at: now.plus(Duration::from_secs(3600)),
             last_active_at: now.minus(Duration::from_secs(120)),
             client: "192.0.2.7".parse().unwrap(),
             user_agent: "Mozilla/5.0".to_owned(),
             ended: None,
-        };
-        let authenticator = Authenticator {
-            id: FactorId::of([first; 16]),
-            user,
-            name: "Phone".to_owned(),
-            sealed_secret: vec![0; 60],
-            last_step: TimeStep(1),
-            created_at: session.created_at,
-            last_used_at: Some(session.created_at),
         };
         let invitation = NewInvitation {
             token_hash: [first; 32],
@@ -113,13 +143,17 @@ file = \"{dir}/state/audit.jsonl\"
         store.invite(&invitation).unwrap();
         let enrolment = Enrolment {
             by: EnrolledBy::Invitation([first; 32]),
-            factor: Factor::Authenticator(authenticator),
+            factor,
             recovery_codes: None,
             password: None,
             session,
         };
         assert_eq!(store.enrol(&enrolment).unwrap(), Spent::First);
     }
+}
+
+fn two_hours_ago() -> Timestamp {
+    SystemClock.now().minus(Duration::from_secs(7200))
 }
 
 /// A running demo, and what it printed when it was ready.
@@ -244,7 +278,7 @@ async fn what_the_demo_tells_people_has_the_link_the_next_steps_and_the_undo() {
     for words in [
         "https://localhost:",
         "/_gate/enrol#",
-        "for the user admin",
+        "you are admin at the gate",
         "root@pam with the password proxmox",
         &format!("pvegate --config {dir}/pvegate.toml user list"),
         &format!("pvegate --config {dir}/pvegate.toml invite admin"),
@@ -376,6 +410,7 @@ async fn people_are_added_listed_and_invited() {
     let users = place.run(&["user", "list", "--json"]).await.json();
     let states: Vec<_> = users.iter().map(|user| user["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["invited", "active"]);
+    assert_eq!((&users[0]["passkeys"], &users[1]["totp"]), (&0.into(), &1.into()));
     assert!(users[0]["invited_until"].is_string() && users[1]["invited_until"].is_null());
     assert_eq!((&users[0]["admin"], &users[1]["admin"]), (&true.into(), &false.into()));
     assert!(
@@ -385,6 +420,19 @@ async fn people_are_added_listed_and_invited() {
             .ok()
             .ends_with("bob    user   active                0     1     0/0    2 hours ago\n")
     );
+}
+
+#[tokio::test]
+async fn somebody_with_a_passkey_alone_is_active() {
+    let place = Place::quiet();
+    place.run(&["user", "add", "alice"]).await.ok();
+    place.sign_in_by_passkey("alice", 0xa1);
+
+    let table = place.run(&["user", "list"]).await.ok();
+    let users = place.run(&["user", "list", "--json"]).await.json();
+
+    assert!(table.ends_with("\nalice  user  active  1     0     0/0    2 hours ago\n"), "{table}");
+    assert_eq!((&users[0]["passkeys"], &users[0]["security_keys"]), (&1.into(), &0.into()));
 }
 
 #[tokio::test]

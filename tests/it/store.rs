@@ -544,7 +544,7 @@ fn a_credential_is_one_users_and_made_by_an_unspent_ceremony<S: Shelf>() {
         assert_eq!(used, spent == Spent::First, "{case}: the invitation");
     }
 
-    assert_eq!(store.credentials(alice.id).unwrap(), [key.clone()]);
+    assert_eq!(store.credentials(alice.id).unwrap(), std::slice::from_ref(&key));
     assert_eq!(store.credentials(bob.id).unwrap(), [passkey(bob.id, 3)]);
     let owned = store.credential_of(&key.credential_id).unwrap().unwrap();
     assert_eq!(Some(owned.handle), store.user_handle(alice.id).unwrap());
