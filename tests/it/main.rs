@@ -1,9 +1,9 @@
 //! End-to-end tests: each file is a promise.
 
+mod authenticator;
 mod harness;
 
 mod architecture;
-mod authenticator;
 mod certificates;
 mod command_line;
 mod configuration;
