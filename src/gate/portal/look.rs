@@ -1,6 +1,6 @@
 //! What all pages have in common: language, theme, clock, host.
 //!
-//! [`Language::choose`] and [`Theme::choose`] decide from cookies and fields that the caller has read;
+//! [`Language::choose`] and [`Theme::from_cookie`] decide from cookies and fields that the caller has read;
 //! nothing here knows of requests. The words themselves are in [`super::words`].
 
 use super::words::Language;
