@@ -12,6 +12,7 @@ mod documents;
 mod faithful;
 mod passkeys;
 mod readme;
+mod secrets;
 mod sessions;
 mod signed_in_page;
 mod stand_in;
