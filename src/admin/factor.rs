@@ -22,15 +22,18 @@ const SHOWN: usize = 12;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// List sign-in methods: passkeys, security keys, authenticator apps.
+    ///
+    /// Nothing is changed.
+    #[command(verbatim_doc_comment)]
     List {
         /// Only this user's.
         user: Option<UserName>,
     },
-    /// Remove sign-in methods of somebody who lost them. All sessions of the user end.
+    /// Remove sign-in methods of somebody who lost them.
     ///
-    /// The audit log keeps who was concerned and why. `pvegate invite NAME --purpose recover` gives them
-    /// a way to set up new ones.
-    #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+    /// All sessions of the user end. The audit log keeps who was concerned and why.
+    /// `pvegate invite NAME --purpose recover` gives them a way to set up new ones.
+    #[command(verbatim_doc_comment, group = clap::ArgGroup::new("which").required(true).multiple(false))]
     Delete {
         /// Whose.
         user: UserName,

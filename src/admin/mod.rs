@@ -86,15 +86,20 @@ enum Verb {
     #[command(verbatim_doc_comment)]
     Invite(invite::Args),
     /// List and remove sign-in methods.
-    #[command(subcommand)]
+    ///
+    /// They are added by their owners, with a link that `pvegate invite` prints.
+    #[command(subcommand, verbatim_doc_comment)]
     Factor(factor::Verb),
     /// Count and renew recovery codes.
-    #[command(subcommand)]
+    ///
+    /// A code signs its owner in once, when everything else is lost.
+    #[command(subcommand, verbatim_doc_comment)]
     RecoveryCodes(recovery_codes::Verb),
     /// Lock somebody's account and end everything they have open, at once.
     ///
-    /// Sessions and consoles close within a second; links and known devices are void. `pvegate user
-    /// enable` lifts it.
+    /// Sessions and consoles close within a second; links and known devices are
+    /// void. `pvegate user enable` lifts it.
+    #[command(verbatim_doc_comment)]
     Panic(panic::Args),
     /// List and end sessions.
     ///

@@ -16,14 +16,19 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// How many recovery codes are left, of how many.
+    /// Tell how many recovery codes are left, of how many.
+    ///
+    /// The codes themselves can't be shown again. Nothing is changed.
+    #[command(verbatim_doc_comment)]
     Status {
         /// Only this user's.
         user: Option<UserName>,
     },
-    /// Make ten new codes and print them, once. The old ones stop working.
+    /// Make ten new codes and print them, once.
     ///
-    /// Whoever sees them can sign in: hand them over in person, or print them.
+    /// The old ones stop working. Whoever sees them can sign in: hand them over in
+    /// person, or print them.
+    #[command(verbatim_doc_comment)]
     Renew {
         /// Whose.
         user: UserName,
