@@ -33,7 +33,7 @@ pub(super) fn run(args: Args, config: &Path, output: &Output) -> Result<(), Fail
     let object = json!({ "user": name.as_str(), "sessions_ended": ended });
     output.data(&object, || {
         format!(
-            "{name} is locked: {ended} sessions ended, links and known devices are void.\n\
+            "{name} is locked; sessions ended: {ended}; links and known devices are void.\n\
              To let them in again:\n  pvegate user enable {name}\n  pvegate invite {name} --purpose recover"
         )
     });

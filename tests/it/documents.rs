@@ -107,7 +107,7 @@ This page is written from the program's own help.
         (Exit::Failed, "failed; stderr says why"),
         (Exit::Changed, "what was looked at is not as it should be"),
         (Exit::NoSuchThing, "no such user, session, …"),
-        (Exit::Refused, "refused: it exists already"),
+        (Exit::Refused, "refused: it exists already, or wants `--yes`"),
         (Exit::BadConfiguration, "the configuration is wrong; everything that is wrong is told"),
     ] {
         let _ = writeln!(page, "| {} | {means} |", exit.number());

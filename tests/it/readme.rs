@@ -25,6 +25,9 @@ const DOCUMENTS: [&str; 7] = [
     "docs/command-line.md",
 ];
 
+/// Verbs that texts name already and that are not there yet.
+const OWED: [&str; 2] = ["user enable", "user unlock"];
+
 /// Longest README: beyond this nobody reads to the end.
 const LINES: usize = 200;
 
@@ -157,4 +160,60 @@ fn what_a_document_links_to_is_there() {
             }
         }
     }
+}
+
+#[test]
+fn every_verb_and_flag_that_a_text_names_is_there() {
+    let mut told = Vec::new();
+    for file in ["src", "docs", "config"].iter().flat_map(|below| files(&root().join(below))) {
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in (1..).zip(text.lines()) {
+            for before in ["`pvegate ", "<code>pvegate "] {
+                for named in line.split(before).skip(1) {
+                    let end = named.find(['`', '<', '"', '\\']).unwrap_or(named.len());
+                    let owed = OWED.iter().any(|verb| named.starts_with(verb));
+                    if let Err(why) = is_there(&named[..end])
+                        && !owed
+                    {
+                        told.push(format!("{}:{number}: `pvegate {}`: {why}", file.display(), &named[..end]));
+                    }
+                }
+            }
+        }
+    }
+    assert!(told.is_empty(), "\n{}", told.join("\n"));
+}
+
+/// Whether the program knows the verb and the flags; values are not judged.
+fn is_there(named: &str) -> Result<(), String> {
+    let mut whole = Cli::command();
+    whole.build();
+    let mut command = &whole;
+    for word in named.split_whitespace() {
+        if let Some(flag) = word.strip_prefix("--") {
+            let flag = flag.split('=').next().unwrap_or(flag);
+            if !command.get_arguments().any(|argument| argument.get_long() == Some(flag)) {
+                return Err(format!("there is no --{flag}"));
+            }
+        } else if let Some(verb) = command.find_subcommand(word) {
+            command = verb;
+        } else if command.has_subcommands() && !word.contains('|') && word.starts_with(char::is_lowercase) {
+            return Err(format!("there is no {word}"));
+        }
+    }
+    Ok(())
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if ["rs", "html", "md", "toml"].contains(&extension) {
+            found.push(path);
+        }
+    }
+    found
 }
