@@ -25,6 +25,9 @@ use crate::{
 /// The demo's only user.
 const USER: &str = "admin";
 
+/// Where the stand-in's certificate lies in the demo's directory.
+const STAND_IN: &str = "stand-in";
+
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -114,7 +117,9 @@ fn default_dir() -> Option<PathBuf> {
 }
 
 fn prepare(dir: &std::path::Path) -> Result<PathBuf, Failure> {
-    serve::private_directory(dir).and_then(|()| dir.canonicalize()).map_err(|error| {
+    // A directory that is there may be closed all the same: making one inside tells.
+    let made = serve::private_directory(dir).and_then(|()| serve::private_directory(&dir.join(STAND_IN)));
+    made.and_then(|()| dir.canonicalize()).map_err(|error| {
         let (dir, uid) = (dir.display(), nix::unistd::geteuid());
         let message = format!(
             "the directory {dir} can't be written by user id {uid}: {error}; name another with --dir"
@@ -138,7 +143,7 @@ async fn start_stand_in(
 ) -> Result<(StandIn, Fingerprint), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::of(Exit::Failed, error);
     let host: Host = "127.0.0.1".parse().map_err(|error| failed(&error))?;
-    let (authority, _) = LocalCa::open_or_make(&dir.join("stand-in"), &host, clock.now())
+    let (authority, _) = LocalCa::open_or_make(&dir.join(STAND_IN), &host, clock.now())
         .map_err(|error| Failure::from(StartError::from(error)))?;
     let issued = authority.issue(clock.now()).map_err(|error| failed(&error))?;
     let pin = Fingerprint::of(issued.identity.chain.first().map_or(&[], |leaf| leaf));

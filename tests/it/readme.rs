@@ -2,6 +2,7 @@
 //!
 //! Blocks tagged `sh test` are taken line by line: `pvegate …` is run with the README's own configuration,
 //! what would serve, ask a network or build is parsed by the program's own command line.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     fs,
