@@ -149,10 +149,10 @@ impl Gate {
         let (keys, sessions) = store
             .call(move |store| {
                 let mut keys = cookie::open_keys(&opened, &store.cookie_keys()?);
-                if keys.is_empty() {
-                    if let Added::New(()) = store.add_cookie_key(&cookie::new_key(&sealing, now))? {
-                        keys = cookie::open_keys(&opened, &store.cookie_keys()?);
-                    }
+                if keys.is_empty()
+                    && let Added::New(()) = store.add_cookie_key(&cookie::new_key(&sealing, now))?
+                {
+                    keys = cookie::open_keys(&opened, &store.cookie_keys()?);
                 }
                 let mut sessions = Vec::new();
                 for session in store.live_sessions(now)? {
@@ -287,7 +287,7 @@ impl Gate {
         };
         let found = match self.sessions.find(id) {
             Some(session) => Some(session),
-            None => self.from_store(id).await?,
+            None => self.stored_session(id).await?,
         };
         Ok(match found {
             None => nobody(SessionFact::Unknown),
@@ -303,7 +303,7 @@ impl Gate {
     }
 
     /// A session that another gate on this store opened. Only a signed cookie gets this far.
-    async fn from_store(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, StoreError> {
+    async fn stored_session(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, StoreError> {
         let found = self
             .store
             .call(move |store| match store.session(id)? {

@@ -334,11 +334,13 @@ impl Store for SqliteStore {
                 )?,
                 EnrolledBy::Session(id) => transaction.execute(
                     "UPDATE session SET ended_at = :now, end_reason = :reason
-                     WHERE id = :id AND user_id = :user AND ended_at IS NULL AND expires_at > :now
+                     WHERE id = :id AND user_id = :user AND scope = :scope
+                       AND ended_at IS NULL AND expires_at > :now
                        AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
                     named_params! {
                         ":now": session.created_at.millis(),
                         ":reason": EndReason::Replaced.as_str(),
+                        ":scope": Scope::EnrolOnly.as_str(),
                         ":id": id.0,
                         ":user": session.user.0,
                     },

@@ -3,7 +3,7 @@
 //!
 //! What each request must be answered with is computed here from three small tables, and not by the
 //! product's own policy.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -150,7 +150,8 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
 
     // Everything that a day holds, and what goes wrong in one.
     let fields = [("username", "root@pam"), ("password", PVE_PASSWORD), ("realm", "pam")];
-    let ticket = alice.client.post_form("/api2/json/access/ticket", &fields).await.json()["data"]["ticket"].clone();
+    let ticket =
+        alice.client.post_form("/api2/json/access/ticket", &fields).await.json()["data"]["ticket"].clone();
     secrets.push(Secret::text("Proxmox VE's ticket", ticket.as_str().unwrap().rsplit("::").next().unwrap()));
     let in_query = format!("/api2/json/access/ticket?username=root@pam&password={PVE_PASSWORD}");
     alice.client.post_form(&in_query, &[]).await;
@@ -209,7 +210,12 @@ async fn a_new_cookie_key_signs_whoever_comes_and_signs_nobody_out() {
     gate.store().add_cookie_key(&key).unwrap();
 
     until("a sign-in is signed by the new key", async || {
-        let mut again = Person { name: alice.name.clone(), client: gate.client(), phone: alice.phone.clone(), codes: vec![] };
+        let mut again = Person {
+            name: alice.name.clone(),
+            client: gate.client(),
+            phone: alice.phone.clone(),
+            codes: vec![],
+        };
         again.sign_in(&gate).await;
         again.client.cookie(names::SESSION_COOKIE).is_some_and(|value| value.contains(&format!(".{id}.")))
     })

@@ -2,7 +2,12 @@
 //!
 //! [`Pve`] is the far side: what did it see? [`TestGate`] is the gate; [`Client`] speaks HTTP to it as a
 //! program would, [`Person`] has a phone and enrols, signs in and out. Also used by `tests/browser`.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "no single test binary uses all of it")]
 
 mod client;
