@@ -14,6 +14,7 @@ mod recovery_codes;
 pub mod serve;
 mod session;
 mod user;
+mod user_state;
 
 use std::path::PathBuf;
 
@@ -72,7 +73,7 @@ enum Verb {
     /// exit code 78, and nothing was served.
     #[command(verbatim_doc_comment)]
     Serve(serve::Args),
-    /// Add and list people.
+    /// Add and list people; unlock, disable and enable them.
     ///
     /// A running gate knows of a change at once; nothing needs a restart.
     #[command(subcommand, verbatim_doc_comment)]

@@ -1,4 +1,4 @@
-//! `pvegate user add|list`
+//! `pvegate user add|list`; the verbs that change what somebody may do are in `user_state`.
 
 use std::{path::Path, time::Duration};
 
@@ -9,6 +9,7 @@ use super::{
     Desk, Exit, Failure,
     invite::{self, parse_ttl},
     output::{Output, relative},
+    user_state,
 };
 use crate::{
     account::{CredentialKind, Invitation, InvitationPurpose, Role, UserName},
@@ -42,6 +43,30 @@ pub(super) enum Verb {
     /// recovery codes that are left. Nothing is changed.
     #[command(verbatim_doc_comment)]
     List,
+    /// Forget the wrong codes of an account, so that codes work again on devices that never signed in.
+    ///
+    /// Known devices, passkeys and recovery codes are not locked by strangers and need no unlocking.
+    /// Forgets the guesses of the year too: after it, as many again may be made.
+    Unlock {
+        /// Whom, e.g. alice
+        name: UserName,
+    },
+    /// Somebody may not sign in any more.
+    ///
+    /// Their sessions end and their consoles close within a second, and their devices are forgotten.
+    /// The last administrator can't be disabled.
+    Disable {
+        /// Whom, e.g. alice
+        name: UserName,
+        /// Why; the audit log keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Somebody may sign in again, with the methods that they had.
+    Enable {
+        /// Whom, e.g. alice
+        name: UserName,
+    },
 }
 
 pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Failure> {
@@ -51,6 +76,9 @@ pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Fail
             add(&mut desk, &name, admin, (!no_invite).then_some(ttl), output)
         }
         Verb::List => list(&mut desk, output),
+        Verb::Unlock { name } => user_state::unlock(&mut desk, &name, output),
+        Verb::Disable { name, reason } => user_state::disable(&mut desk, &name, reason, output),
+        Verb::Enable { name } => user_state::enable(&mut desk, &name, output),
     }
 }
 

@@ -61,6 +61,12 @@ pub enum Action {
     Panic,
     /// A user was added.
     UserAdd,
+    /// What was guessed at a user's codes was forgotten.
+    UserUnlock,
+    /// A user may not sign in any more.
+    UserDisable,
+    /// A user may sign in again.
+    UserEnable,
     /// The upstream was not who it should be, or did not answer.
     UpstreamFailure,
     /// The gate began to serve.
@@ -87,6 +93,9 @@ impl Action {
             Self::FactorRemove => "factor-remove",
             Self::Panic => "panic",
             Self::UserAdd => "user-add",
+            Self::UserUnlock => "user-unlock",
+            Self::UserDisable => "user-disable",
+            Self::UserEnable => "user-enable",
             Self::UpstreamFailure => "upstream-failure",
             Self::Start => "start",
             Self::Stop => "stop",
@@ -107,7 +116,10 @@ impl Action {
             (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Failure) => {
                 ("iam", "denied")
             }
-            (Self::FactorRemove | Self::Panic, _) => ("iam", "change"),
+            (
+                Self::FactorRemove | Self::Panic | Self::UserUnlock | Self::UserDisable | Self::UserEnable,
+                _,
+            ) => ("iam", "change"),
             (Self::UpstreamFailure, _) => ("network", "error"),
             (Self::Start, _) => ("process", "start"),
             (Self::Stop, _) => ("process", "end"),

@@ -41,6 +41,7 @@
 //! there with eight wrong codes, and use up that address's rate of attempts.
 
 use crate::{
+    account::Method,
     audit::Reason,
     store::{Guesses, GuessesByDay},
     time::Timestamp,
@@ -113,6 +114,15 @@ impl From<Refusal> for Reason {
             Refusal::YearBudget => "year_budget",
         };
         Self::new(word, refusal)
+    }
+}
+
+/// Whether signing in by this method lifts the rows of wrong codes.
+#[must_use]
+pub fn is_lifted_by(method: Method) -> bool {
+    match method {
+        Method::Totp => false,
+        Method::Passkey | Method::SecurityKey | Method::Recovery => true,
     }
 }
 

@@ -37,7 +37,8 @@ pub use public_url::{PublicUrl, host_name};
 
 use crate::{
     accept::ClientAddr,
-    account::{Scope, SessionId},
+    account::{Authenticator, Scope, SessionId},
+    admission::rate::SignInRate,
     audit::{self, Action, Event, Outcome, Reason},
     connection::{head::Checked, reply::Reply},
     secret::{Key, MasterKey, Purpose},
@@ -97,6 +98,8 @@ pub struct Gate {
     cookie_keys: KeyRing,
     sessions: LiveSessions,
     passwords: Passwords,
+    sign_in_rate: SignInRate,
+    decoy: Authenticator,
     store_is_silent: AtomicBool,
     portal: Portal,
     relying_party: Option<RelyingParty>,
@@ -167,6 +170,8 @@ impl Gate {
         for (session, user) in sessions {
             live.insert(&session, user);
         }
+        let sign_in_rate = SignInRate::new(clock.clone());
+        let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
         Ok(Self {
             origin: settings.public_url.origin(),
             relying_party: if settings.auth.passkey {
@@ -183,6 +188,8 @@ impl Gate {
             cookie_keys: KeyRing::new(keys),
             sessions: live,
             passwords: Passwords::default(),
+            sign_in_rate,
+            decoy,
             store_is_silent: AtomicBool::new(false),
         })
     }

@@ -150,7 +150,7 @@ pub trait Store: Send {
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
 
     /// Spends what permits the enrolment, adds the sign-in method, the recovery codes and the password,
-    /// and opens the session: all or nothing.
+    /// lifts a lockout and opens the session: all or nothing.
     ///
     /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
     /// session alive; the user the session's and not disabled; a credential must be nobody's yet, and the

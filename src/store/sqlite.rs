@@ -367,6 +367,7 @@ impl Store for SqliteStore {
                     params![session.user.0, password],
                 )?;
             }
+            lockout::lift(transaction, session.user)?;
             insert_session(transaction, session)?;
             Ok(Spent::First)
         })

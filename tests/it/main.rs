@@ -10,6 +10,7 @@ mod configuration;
 mod denial;
 mod documents;
 mod faithful;
+mod lockout;
 mod passkeys;
 mod readme;
 mod secrets;

@@ -96,16 +96,25 @@ pub fn step_at(now: Timestamp) -> TimeStep {
 ///
 /// [`TotpError`]; every case counts as a failed attempt.
 pub fn verify(secret: &Secret, typed: &str, now: Timestamp, last: TimeStep) -> Result<TimeStep, TotpError> {
-    let code: String = typed.chars().filter(|c| !matches!(c, ' ' | '\t' | '\u{a0}')).collect();
-    if code.len() != 6 || !code.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(TotpError::NotACode);
-    }
+    let code = six_digits(typed).ok_or(TotpError::NotACode)?;
     let seconds = u64::try_from(now.secs()).unwrap_or(0);
     let step = secret.totp().check(&code, seconds).map(TimeStep).ok_or(TotpError::NoMatch)?;
     if step <= last {
         return Err(TotpError::Reused { step });
     }
     Ok(step)
+}
+
+/// Whether this could be a code at all; anything else is compared with nothing.
+#[must_use]
+pub fn is_code(typed: &str) -> bool {
+    six_digits(typed).is_some()
+}
+
+fn six_digits(typed: &str) -> Option<Zeroizing<String>> {
+    let code: String = typed.chars().filter(|c| !matches!(c, ' ' | '\t' | '\u{a0}')).collect();
+    let code = Zeroizing::new(code);
+    (code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit())).then_some(code)
 }
 
 /// Why a code was refused.

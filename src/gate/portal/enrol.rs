@@ -84,7 +84,13 @@ impl Gate {
         }
         let by = match self.enrolling_session(visit) {
             Some(by) if form.get("token").is_empty() => by,
-            Some(_) | None => EnrolledBy::Invitation(Token::from_typed(form.get("token")).hash()),
+            Some(_) | None => {
+                // The token is a guess until it is found; what follows it is not.
+                if let Err(reply) = self.sign_in_rate(visit) {
+                    return Ok(*reply);
+                }
+                EnrolledBy::Invitation(Token::from_typed(form.get("token")).hash())
+            }
         };
         self.begin(visit, by).await
     }
@@ -410,7 +416,7 @@ impl Gate {
                     );
                 }
                 let done = format!("{}enrolled", names::PREFIX);
-                Ok(self.open_session(visit, &session, user, &session_secret, &done))
+                Ok(self.open_session(visit, &session, user, &session_secret, &done).await)
             }
         }
     }

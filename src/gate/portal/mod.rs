@@ -13,10 +13,10 @@ mod next;
 pub mod pages;
 mod passkey;
 mod recover;
-mod sign_in;
+pub(super) mod sign_in;
 pub mod words;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request};
@@ -225,6 +225,17 @@ impl Portal {
         }
     }
 
+    /// Too many attempts to sign in.
+    pub(super) fn rate_limited(&self, retry_after: Duration, head: &request::Parts, now: Timestamp) -> Reply {
+        // In whole seconds, and never too early.
+        let seconds = retry_after.as_millis().div_ceil(1000);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        let retry_after = Duration::from_secs(seconds);
+        let refusal = Refusal::RateLimited { retry_after, until: now.plus(retry_after) };
+        self.refuse(StatusCode::TOO_MANY_REQUESTS, refusal, "rate_limited", head, now)
+            .with(header::RETRY_AFTER, seconds.into())
+    }
+
     /// A fault of ours.
     #[must_use]
     pub fn internal(&self, head: &request::Parts, now: Timestamp) -> Reply {
@@ -258,7 +269,11 @@ impl Portal {
             let page = RefusalPage { refusal, reference: &reference };
             self.page(status, head, now, |look| page.render(look))
         } else {
-            Reply::json(status, &json!({ "error": word, "reference": reference, "data": null }))
+            let mut value = json!({ "error": word, "reference": reference, "data": null });
+            if let Refusal::RateLimited { retry_after, .. } = refusal {
+                value["retry_after"] = json!(retry_after.as_secs());
+            }
+            Reply::json(status, &value)
         }
     }
 

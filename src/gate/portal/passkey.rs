@@ -216,6 +216,9 @@ impl Gate {
     }
 
     pub(super) async fn passkey_sign_in(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
+        if let Err(reply) = self.sign_in_rate(visit) {
+            return Ok(*reply);
+        }
         let (relying_party, request): (_, SignIn) = match self.script(visit, body) {
             Ok(asked) => asked,
             Err(reply) => return Ok(*reply),
@@ -271,13 +274,11 @@ impl Gate {
             self.store.call(move |store| store.sign_in_by_assertion(&assertion, &ceremony, &stored)).await?;
         Ok(match spent {
             Spent::Before => Err(PasskeyError::Spent),
-            Spent::First => Ok(match self.session_cookie(visit, &session, user, &secret) {
-                Some(cookie) => {
-                    let next = next::after_sign_in(visit.head.uri.query());
-                    Reply::json(StatusCode::OK, &json!({ "next": next })).with_cookie(cookie)
-                }
-                None => self.portal.internal(visit.head, visit.now),
-            }),
+            Spent::First => {
+                let next = next::after_sign_in(visit.head.uri.query());
+                let reply = Reply::json(StatusCode::OK, &json!({ "next": next }));
+                Ok(self.hand_over(visit, &session, user, &secret, reply).await)
+            }
         })
     }
 

@@ -28,6 +28,9 @@ impl Gate {
         if !self.settings.auth.recovery {
             return Ok(self.portal.refusal(policy::Refusal::NoSuchPage, visit.head, visit.now));
         }
+        if let Err(reply) = self.sign_in_rate(visit) {
+            return Ok(*reply);
+        }
         let typed = form.get("user");
         let error = match typed.parse::<UserName>() {
             Err(_) => SignInError::NotAName,
@@ -84,7 +87,7 @@ impl Gate {
                         .by(Method::Recovery),
                 );
                 let next = next::after_sign_in(visit.head.uri.query());
-                Ok(Ok(self.open_session(visit, &session, user, &secret, &next)))
+                Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await))
             }
         }
     }

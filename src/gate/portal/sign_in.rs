@@ -1,20 +1,28 @@
 //! Signing in and out.
+//!
+//! A code is compared only after its attempt was counted by source (`admission::rate`), judged and paid
+//! for (`gate::lockout`). An attempt that is not entitled to a comparison does as much work and gets the
+//! same answer, whoever it asks for.
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
+use zeroize::Zeroizing;
 
 use super::{Answer, Form, Visit, next, pages};
 use crate::{
-    account::{Authenticator, EndReason, Method, Scope, Session, TimeStep, User, UserName},
+    account::{Authenticator, EndReason, FactorId, Method, Scope, Session, TimeStep, User, UserId, UserName},
+    admission::{SourcePrefix, rate::TooMany},
     audit::{Action, Event, Outcome, Reason},
     connection::reply::Reply,
     gate::{
         Gate,
         ceremony::totp::{self, TotpError},
-        cookie::{self, SessionSecret},
+        cookie::{self, DeviceSecret, SessionSecret},
+        lockout::{self, Charge, Verdict},
     },
-    store::{Sessions, Spent, StoreError},
+    secret::{self, Key},
+    store::{Attempt, Sessions, Spent, StoreError, Tried},
     time::Timestamp,
 };
 
@@ -36,6 +44,15 @@ pub(super) enum SignInError {
     /// The user has no authenticator app.
     #[error("the user has no authenticator app")]
     NoAuthenticator,
+    /// The gate does not offer this method.
+    #[error("the policy does not offer authenticator apps")]
+    Method,
+    /// The password is not the user's.
+    #[error("the password did not match")]
+    Password,
+    /// Too much was guessed already.
+    #[error(transparent)]
+    Lockout(#[from] lockout::Refusal),
     /// The code is not good.
     #[error(transparent)]
     Code(#[from] TotpError),
@@ -50,8 +67,11 @@ pub(super) enum SignInError {
 impl From<&SignInError> for Reason {
     fn from(error: &SignInError) -> Self {
         let word = match error {
+            SignInError::Lockout(refusal) => return (*refusal).into(),
             SignInError::NotAName | SignInError::UnknownUser => "unknown_user",
             SignInError::Disabled => "disabled",
+            SignInError::Method => "method_not_offered",
+            SignInError::Password => "bad_password",
             SignInError::NoAuthenticator => "not_enrolled",
             SignInError::NoSuchRecoveryCode => "bad_code",
             SignInError::Code(TotpError::NotACode | TotpError::NoMatch) => "bad_code",
@@ -67,7 +87,7 @@ impl Gate {
             return Reply::see_other(&next::after_sign_in(visit.head.uri.query()));
         }
         let notice = visit.session.as_ref().map(|_| pages::SignInNotice::SessionEnded);
-        self.sign_in_form(visit, StatusCode::OK, "", notice)
+        self.sign_in_form(visit, StatusCode::OK, "", notice, 0)
     }
 
     fn sign_in_form(
@@ -76,20 +96,44 @@ impl Gate {
         status: StatusCode,
         user: &str,
         notice: Option<pages::SignInNotice>,
+        failures: u32,
     ) -> Reply {
         let page = pages::SignIn {
             user,
             password: self.settings.auth.password,
+            codes: self.settings.auth.totp,
+            recovery: self.settings.auth.recovery,
             passkeys: self.relying_party.is_some(),
             notice,
-            failures: 0,
+            failures,
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
+    /// Counts an attempt to sign in, or to use a code of any kind, by its source; the reply if there
+    /// were too many.
+    ///
+    /// Every endpoint that somebody unknown may send proofs to asks this first. Options for a passkey
+    /// are no attempt: browsers ask for them on every visit.
+    pub(super) fn sign_in_rate(&self, visit: &Visit<'_>) -> Result<(), Box<Reply>> {
+        let source = SourcePrefix::of(visit.client.ip());
+        self.sign_in_rate.attempt(source).map_err(|too_many| {
+            self.audit.record(
+                &Event::new(Action::Refuse, Outcome::Failure)
+                    .from(visit.client.ip())
+                    .asked(&visit.head.method, &visit.head.uri)
+                    .because(too_many),
+            );
+            Box::new(self.portal.rate_limited(too_many.retry_after, visit.head, visit.now))
+        })
+    }
+
     pub(super) async fn sign_in(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+        if let Err(reply) = self.sign_in_rate(visit) {
+            return Ok(*reply);
+        }
         let typed = form.get("user");
-        match self.sign_in_by_code(visit, typed, form.get("code")).await? {
+        match self.sign_in_by_code(visit, form).await? {
             Ok(reply) => Ok(reply),
             Err(error) => {
                 let event =
@@ -100,7 +144,9 @@ impl Gate {
                 };
                 self.audit.record(&event.because(&error));
                 let notice = Some(pages::SignInNotice::NoMatch);
-                Ok(self.sign_in_form(visit, StatusCode::FORBIDDEN, typed, notice))
+                // What the page itself counted: nothing of it is about the account.
+                let failures = form.get("failures").parse::<u8>().unwrap_or(0).saturating_add(1);
+                Ok(self.sign_in_form(visit, StatusCode::FORBIDDEN, typed, notice, failures.into()))
             }
         }
     }
@@ -108,33 +154,86 @@ impl Gate {
     async fn sign_in_by_code(
         &self,
         visit: &Visit<'_>,
-        typed: &str,
-        code: &str,
+        form: &Form,
     ) -> Result<Result<Reply, SignInError>, StoreError> {
-        let known = match typed.parse::<UserName>() {
-            Err(_) => Err(SignInError::NotAName),
-            Ok(name) => self.store.call(move |store| candidates(store, &name)).await?,
+        let (typed, code) = (form.get("user"), form.get("code"));
+        if !self.settings.auth.totp {
+            return Ok(Err(SignInError::Method));
+        }
+        if !totp::is_code(code) {
+            return Ok(Err(TotpError::NotACode.into()));
+        }
+        let attempt = Attempt {
+            name: typed.parse().ok(),
+            device: self.device(visit).map(|device| device.id()),
+            source: SourcePrefix::of(visit.client.ip()).to_string(),
+            at: visit.now,
         };
-        let (user, authenticators) = match known {
-            Ok(known) => known,
-            Err(error) => {
-                // An unknown name costs what a known one does.
-                let _ = totp::verify(&totp::Secret::random(), code, visit.now, TimeStep(0));
-                return Ok(Err(error));
-            }
+        let (asked, now) = (attempt.clone(), visit.now);
+        let tried = self
+            .store
+            .call(move |store| {
+                store.try_code(&asked, &|tried| {
+                    let (_, charge) = entitled(&asked, tried, now).ok()?;
+                    Some(lockout::charged(tried.guesses.clone(), charge))
+                })
+            })
+            .await?;
+        let entitled = self.with_password(entitled(&attempt, &tried, now), form).await?;
+        let compared = match &entitled {
+            Ok(_) => tried.authenticators.as_slice(),
+            // As much work as for a user with one app.
+            Err(_) => std::slice::from_ref(&self.decoy),
         };
-        let (factor, step) = match self.matching(&authenticators, code, visit.now) {
-            Ok(matching) => matching,
-            Err(error) => return Ok(Err(error)),
+        let matching = self.matching(compared, code, now);
+        let (user, charge, (factor, step)) = match (entitled, matching) {
+            (Err(error), _) | (Ok(_), Err(error)) => return Ok(Err(error)),
+            (Ok((user, charge)), Ok(matching)) => (user, charge, matching),
         };
         let secret = SessionSecret::random();
         let session = self.new_session(visit, &user, Method::Totp, &secret);
         let next = next::after_sign_in(visit.head.uri.query());
         let stored = session.clone();
-        match self.store.call(move |store| store.sign_in_by_step(&factor, step, &stored)).await? {
-            Spent::First => Ok(Ok(self.open_session(visit, &session, user, &secret, &next))),
+        let spent = self
+            .store
+            .call(move |store| {
+                let spent = store.sign_in_by_step(&factor, step, &stored)?;
+                if spent == Spent::First
+                    && let Err(error) =
+                        store.settle_code(stored.user, &attempt, &|guesses| lockout::settled(guesses, charge))
+                {
+                    // The session is open. The code goes on counting as a wrong one.
+                    tracing::warn!(error = %error, "counts of wrong codes could not be reset");
+                }
+                Ok(spent)
+            })
+            .await?;
+        match spent {
+            Spent::First => Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await)),
             Spent::Before => Ok(Err(SignInError::Raced)),
         }
+    }
+
+    /// Checks the password where the policy wants one: before the code, so that whoever has no password
+    /// guesses at no code either. An attempt that is not entitled does the same work.
+    async fn with_password(
+        &self,
+        entitled: Result<(User, Charge), SignInError>,
+        form: &Form,
+    ) -> Result<Result<(User, Charge), SignInError>, StoreError> {
+        if !self.settings.auth.password {
+            return Ok(entitled);
+        }
+        let user = entitled.as_ref().map_or(UserId(0), |(user, _)| user.id);
+        let stored = self.store.call(move |store| store.password(user)).await?;
+        let typed = Zeroizing::new(form.get("password").to_owned());
+        let matches = self.passwords.verify(typed, stored).await;
+        Ok(entitled.and_then(|entitled| if matches { Ok(entitled) } else { Err(SignInError::Password) }))
+    }
+
+    /// The device that a visit's cookie stands for. Whether it is known to an account, the store knows.
+    fn device(&self, visit: &Visit<'_>) -> Option<DeviceSecret> {
+        cookie::device_cookie(&visit.head.headers).and_then(|value| self.cookie_keys.verify(value)).ok()
     }
 
     /// The authenticator app that a code belongs to, and the step it stands for.
@@ -143,7 +242,7 @@ impl Gate {
         authenticators: &[Authenticator],
         code: &str,
         now: Timestamp,
-    ) -> Result<(crate::account::FactorId, TimeStep), SignInError> {
+    ) -> Result<(FactorId, TimeStep), SignInError> {
         let key = self.factor_key();
         let mut refused = SignInError::NoAuthenticator;
         for authenticator in authenticators {
@@ -189,8 +288,9 @@ impl Gate {
         }
     }
 
-    /// The session is in the store: hands it to the browser, which goes on to `next`, a path of ours.
-    pub(super) fn open_session(
+    /// The session is in the store: hands it to the browser, which is a known device of the user from
+    /// here on, and goes on to `next`, a path of ours.
+    pub(super) async fn open_session(
         &self,
         visit: &Visit<'_>,
         session: &Session,
@@ -198,20 +298,19 @@ impl Gate {
         secret: &SessionSecret,
         next: &str,
     ) -> Reply {
-        match self.session_cookie(visit, session, user, secret) {
-            Some(cookie) => Reply::see_other(next).with_cookie(cookie),
-            None => self.portal.internal(visit.head, visit.now),
-        }
+        self.hand_over(visit, session, user, secret, Reply::see_other(next)).await
     }
 
-    /// The session is in the store: it is alive here from now on, and this is its cookie.
-    pub(super) fn session_cookie(
+    /// The session is in the store: it is alive here from now on. Gives `reply` its cookie, and that of
+    /// a known device.
+    pub(super) async fn hand_over(
         &self,
         visit: &Visit<'_>,
         session: &Session,
         user: User,
         secret: &SessionSecret,
-    ) -> Option<HeaderValue> {
+        reply: Reply,
+    ) -> Reply {
         self.audit.record(
             &Event::new(Action::SignIn, Outcome::Success)
                 .from(visit.client.ip())
@@ -220,7 +319,30 @@ impl Gate {
                 .in_session(session.id),
         );
         self.sessions.insert(session, user);
-        self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session)
+        let Some(cookie) = self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session) else {
+            return self.portal.internal(visit.head, visit.now);
+        };
+        let reply = reply.with_cookie(cookie);
+        let device = self.device(visit).unwrap_or_else(DeviceSecret::random);
+        let (user, id, method, now) = (session.user, device.id(), session.method, visit.now);
+        let known = self
+            .store
+            .call(move |store| {
+                if lockout::is_lifted_by(method) {
+                    store.lift_lockout(user)?;
+                }
+                store.know_device(user, id, now)
+            })
+            .await;
+        if let Err(error) = known {
+            // Signed in they are. The device stays unknown, or is not renewed.
+            tracing::warn!(error = %error, "a device could not be made known");
+            return reply;
+        }
+        match self.cookie_keys.sign(&device).as_deref().and_then(cookie::set_device) {
+            Some(cookie) => reply.with_cookie(cookie),
+            None => reply,
+        }
     }
 
     pub(super) async fn sign_out(&self, visit: &Visit<'_>) -> Answer {
@@ -247,15 +369,43 @@ impl Gate {
     }
 }
 
-/// Who has this name, and by what they may sign in.
-fn candidates(
-    store: &mut dyn crate::store::Store,
-    name: &UserName,
-) -> Result<Result<(User, Vec<Authenticator>), SignInError>, StoreError> {
-    let Some(user) = store.user_by_name(name)? else { return Ok(Err(SignInError::UnknownUser)) };
+/// Whether an attempt may have its code compared, as whom, and what it pays (pure).
+fn entitled(attempt: &Attempt, tried: &Tried, now: Timestamp) -> Result<(User, Charge), SignInError> {
+    let user = match (&attempt.name, &tried.user) {
+        (None, _) => return Err(SignInError::NotAName),
+        (Some(_), None) => return Err(SignInError::UnknownUser),
+        (Some(_), Some(user)) => user,
+    };
     if user.disabled_at.is_some() {
-        return Ok(Err(SignInError::Disabled));
+        return Err(SignInError::Disabled);
     }
-    let authenticators = store.authenticators(user.id)?;
-    Ok(Ok((user, authenticators)))
+    if tried.authenticators.is_empty() {
+        return Err(SignInError::NoAuthenticator);
+    }
+    let secrets = u32::try_from(tried.authenticators.len()).unwrap_or(u32::MAX);
+    match lockout::judge(&tried.guesses, secrets, now) {
+        Verdict::Evaluate(charge) => Ok((user.clone(), charge)),
+        Verdict::Refuse(refusal) => Err(refusal.into()),
+    }
+}
+
+/// An authenticator app that nobody has, for work that comes to nothing. No step is later than its
+/// last one.
+pub(in crate::gate) fn decoy(factor_key: &Key) -> Authenticator {
+    let id = FactorId(data_encoding::HEXLOWER.encode(&secret::random::<16>()));
+    Authenticator {
+        sealed_secret: factor_key.seal(id.0.as_bytes(), totp::Secret::random().expose()),
+        id,
+        user: UserId(0),
+        name: String::new(),
+        last_step: TimeStep(u64::MAX),
+        created_at: Timestamp::from_secs(0),
+        last_used_at: None,
+    }
+}
+
+impl From<TooMany> for Reason {
+    fn from(too_many: TooMany) -> Self {
+        Self::new("rate", too_many)
+    }
 }

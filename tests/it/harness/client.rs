@@ -1,6 +1,9 @@
 //! A program that speaks HTTP/1.1 to the gate: cookies are kept, redirects are not followed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -10,7 +13,7 @@ use hyper::{client::conn::http1, ext::ReasonPhrase};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
@@ -23,6 +26,7 @@ use super::{HOST, START, TestGate};
 pub struct Client {
     address: SocketAddr,
     host: String,
+    source: Option<IpAddr>,
     authority: String,
     tls: TlsConnector,
     cookies: Vec<(String, String)>,
@@ -61,6 +65,7 @@ impl Client {
         Self {
             address: gate.address,
             host: HOST.to_owned(),
+            source: None,
             authority: gate.authority(),
             tls: TlsConnector::from(Arc::new(trusting(&gate.ca_pem))),
             cookies: Vec::new(),
@@ -73,7 +78,20 @@ impl Client {
         let authority = url.strip_prefix("https://").unwrap().to_owned();
         let host = authority.split(':').next().unwrap().to_owned();
         let tls = TlsConnector::from(Arc::new(trusting_at(ca_pem, SystemClock.now())));
-        Self { address, host, authority, tls, cookies: Vec::new(), fields: HeaderMap::new() }
+        Self { address, host, authority, tls, source: None, cookies: Vec::new(), fields: HeaderMap::new() }
+    }
+
+    /// Connects from this address: any of 127.0.0.0/8, each of which is a source of its own to the gate.
+    pub fn from(mut self, source: &str) -> Self {
+        self.source = Some(source.parse().unwrap());
+        self
+    }
+
+    /// Talks to another gate on the same store, with the cookies it has.
+    pub fn at(mut self, gate: &TestGate) -> Self {
+        let there = Self::new(gate);
+        (self.address, self.authority, self.tls) = (there.address, there.authority, there.tls);
+        self
     }
 
     /// Every request from here on carries this field.
@@ -165,7 +183,14 @@ impl Client {
 
     /// The bare TLS stream, for those who write bytes themselves.
     pub async fn tls_stream(&self) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let tcp = match self.source {
+            None => TcpStream::connect(self.address).await.unwrap(),
+            Some(source) => {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.bind((source, 0).into()).unwrap();
+                socket.connect(self.address).await.unwrap()
+            }
+        };
         self.tls.connect(ServerName::try_from(self.host.clone()).unwrap(), tcp).await.unwrap()
     }
 

@@ -5,7 +5,7 @@ use super::rendered;
 /// The sign-in page, `/_gate/sign-in`.
 ///
 /// Its form has no action: it is sent to the page's own URL, so that `?next=…` and the fragment of
-/// Proxmox VE's deep links come along. Fields: `user`, `password` (if asked for), `code`. The script
+/// Proxmox VE's deep links come along. Fields: `user`, `password` (if asked for), `code`, `failures`. The script
 /// posts to `/_gate/passkey/sign-in-options` and `/_gate/passkey/sign-in`, each with the page's query.
 #[derive(Debug, Clone, Copy)]
 pub struct SignIn<'a> {
@@ -13,11 +13,16 @@ pub struct SignIn<'a> {
     pub user: &'a str,
     /// Whether a password is asked for.
     pub password: bool,
+    /// Whether codes of an authenticator app are. If not, only the name is asked for, for passkeys.
+    pub codes: bool,
+    /// Whether recovery codes are.
+    pub recovery: bool,
     /// Whether passkeys are offered.
     pub passkeys: bool,
     /// What to say above the form.
     pub notice: Option<SignInNotice>,
-    /// Failures of this attempt so far. From two on, the page talks of clocks.
+    /// Failures of this attempt so far, which the form hands back: the page's own count, not the
+    /// account's. From two on, the page talks of clocks.
     pub failures: u32,
 }
 

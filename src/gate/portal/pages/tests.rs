@@ -48,7 +48,15 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let sign_in = SignIn { user: "", password: false, passkeys: false, notice: None, failures: 0 };
+    let sign_in = SignIn {
+        user: "",
+        codes: true,
+        recovery: true,
+        password: false,
+        passkeys: false,
+        notice: None,
+        failures: 0,
+    };
     let no_match = Some(SignInNotice::NoMatch);
     let step = |at| Step { at, of: 3 };
     let totp = EnrolTotp {
@@ -227,7 +235,15 @@ fn text_from_outside_never_becomes_markup() {
         assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{name}");
         assert!(!html.contains("{{") && !html.contains("{%"), "{name}: a template shows through");
     });
-    let page = SignIn { user: HOSTILE, password: false, passkeys: false, notice: None, failures: 0 };
+    let page = SignIn {
+        user: HOSTILE,
+        codes: true,
+        recovery: true,
+        password: false,
+        passkeys: false,
+        notice: None,
+        failures: 0,
+    };
     let html = page.render(&look(Language::English));
     assert!(html.contains("value=\"&#34;&#39;&#62;&#60;script&#62;"), "kept, and escaped: {html}");
 }
@@ -320,6 +336,8 @@ fn forms_that_sign_in_are_sent_to_the_page_itself_so_that_next_and_fragment_come
 fn the_name_is_kept_and_the_code_is_not() {
     let page = SignIn {
         user: "alice",
+        codes: true,
+        recovery: true,
         password: true,
         passkeys: true,
         notice: Some(SignInNotice::NoMatch),
@@ -329,7 +347,12 @@ fn the_name_is_kept_and_the_code_is_not() {
 
     for input in tags(&html).iter().filter(|tag| tag.name == "input") {
         let kept = input.attribute("value");
-        assert_eq!(kept, (input.attribute("name") == Some("user")).then_some("alice"), "{input:?}");
+        let expected = match input.attribute("name") {
+            Some("user") => Some("alice"),
+            Some("failures") => Some("1"),
+            _ => None,
+        };
+        assert_eq!(kept, expected, "{input:?}");
     }
 }
 
@@ -337,7 +360,15 @@ fn the_name_is_kept_and_the_code_is_not() {
 fn clocks_are_talked_of_from_the_second_failure_on() {
     for (failures, talked_of) in [(0, false), (1, false), (2, true), (3, true)] {
         let notice = Some(SignInNotice::NoMatch);
-        let page = SignIn { user: "alice", password: false, passkeys: false, notice, failures };
+        let page = SignIn {
+            user: "alice",
+            codes: true,
+            recovery: true,
+            password: false,
+            passkeys: false,
+            notice,
+            failures,
+        };
         let html = page.render(&look(Language::English));
         assert_eq!(html.contains("data-clock-offset"), talked_of, "{failures}");
     }
