@@ -43,18 +43,22 @@ pub(super) enum Verb {
     /// recovery codes that are left. Nothing is changed.
     #[command(verbatim_doc_comment)]
     List,
-    /// Forget the wrong codes of an account, so that codes work again on devices that never signed in.
+    /// Forget the wrong codes of an account.
     ///
-    /// Known devices, passkeys and recovery codes are not locked by strangers and need no unlocking.
-    /// Forgets the guesses of the year too: after it, as many again may be made.
+    /// Codes then work again on devices that never signed in. Known devices,
+    /// passkeys and recovery codes are not locked by strangers and need no
+    /// unlocking. The guesses of the year are forgotten too: as many again may be
+    /// made after it.
+    #[command(verbatim_doc_comment)]
     Unlock {
         /// Whom, e.g. alice
         name: UserName,
     },
-    /// Somebody may not sign in any more.
+    /// Keep somebody from signing in.
     ///
-    /// Their sessions end and their consoles close within a second, and their devices are forgotten.
-    /// The last administrator can't be disabled.
+    /// Their sessions end and their consoles close within a second, and their
+    /// devices are forgotten. The last administrator can't be disabled.
+    #[command(verbatim_doc_comment)]
     Disable {
         /// Whom, e.g. alice
         name: UserName,
@@ -62,7 +66,10 @@ pub(super) enum Verb {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Somebody may sign in again, with the methods that they had.
+    /// Let somebody sign in again.
+    ///
+    /// With the methods that they had; nothing else is given back.
+    #[command(verbatim_doc_comment)]
     Enable {
         /// Whom, e.g. alice
         name: UserName,

@@ -1,4 +1,4 @@
-//! How often a source may attempt to sign in: [`BURST`] at once, one more every [`PERIOD`].
+//! How often a source may attempt to sign in: so many at once, and as many a minute.
 //!
 //! Keyed on the source prefix and never on the user, so that nobody uses up somebody else's attempts
 //! from another network. This spares the machine; what protects an account is `gate::lockout`, and
@@ -21,10 +21,10 @@ use governor::{Quota, RateLimiter, clock, middleware::NoOpMiddleware, state::key
 use super::SourcePrefix;
 use crate::time::{Clock, Timestamp};
 
-/// Attempts that a source has at once.
-pub const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Attempts that a source has at once and gets back within a minute, unless said otherwise.
+pub const A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// After this time it has one more: ten a minute.
+/// After this time it has one more of [`A_MINUTE`].
 pub const PERIOD: Duration = Duration::from_secs(6);
 
 /// Sources that are remembered at once: about 6 MB.
@@ -35,12 +35,13 @@ type Limiter = RateLimiter<SourcePrefix, DashMapStateStore<SourcePrefix>, Steady
 /// Counts attempts to sign in by their source.
 pub struct SignInRate {
     time: Steady,
+    a_minute: NonZeroU32,
     limiter: Mutex<Limiter>,
 }
 
 /// Too many attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {BURST} attempts to sign in, and one every {} s, from this source", PERIOD.as_secs())]
+#[error("more attempts to sign in from this source than one has within a minute")]
 pub struct TooMany {
     /// How long until there is one more. To ask earlier does not make it longer.
     pub retry_after: Duration,
@@ -49,10 +50,10 @@ pub struct TooMany {
 impl SignInRate {
     /// Nobody has attempted anything yet.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(a_minute: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
         let time = Steady::new(clock);
-        let limiter = Mutex::new(limiter(time.clone()));
-        Self { time, limiter }
+        let limiter = Mutex::new(limiter(a_minute, time.clone()));
+        Self { time, a_minute, limiter }
     }
 
     /// Counts an attempt.
@@ -66,7 +67,7 @@ impl SignInRate {
             limiter.retain_recent();
             // Were fewer forgotten, the next search would come too soon after this one.
             if limiter.len() > SOURCES / 2 {
-                *limiter = self::limiter(self.time.clone());
+                *limiter = self::limiter(self.a_minute, self.time.clone());
             }
             limiter.shrink_to_fit();
         }
@@ -82,10 +83,8 @@ impl SignInRate {
     }
 }
 
-fn limiter(time: Steady) -> Limiter {
-    #[expect(clippy::expect_used, reason = "a constant that is not zero")]
-    let quota = Quota::with_period(PERIOD).expect("a period longer than nothing").allow_burst(BURST);
-    RateLimiter::dashmap_with_clock(quota, time)
+fn limiter(a_minute: NonZeroU32, time: Steady) -> Limiter {
+    RateLimiter::dashmap_with_clock(Quota::per_minute(a_minute), time)
 }
 
 impl fmt::Debug for SignInRate {
@@ -134,7 +133,7 @@ mod tests {
 
     fn rate() -> (SignInRate, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(START));
-        (SignInRate::new(clock.clone()), clock)
+        (SignInRate::new(A_MINUTE, clock.clone()), clock)
     }
 
     fn source(text: &str) -> SourcePrefix {

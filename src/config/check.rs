@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -50,6 +51,7 @@ pub(super) fn check(
     let auth = check.auth();
     let connection = check.connection();
     let per_source = check.number(&keys::PER_SOURCE);
+    let sign_ins = check.number(&keys::SIGN_INS);
     let files = check.files(environment, is_file);
     let journal = check.flag(&keys::AUDIT_JOURNAL);
     let pages = check.pages();
@@ -67,7 +69,12 @@ pub(super) fn check(
             max_connections_per_source: per_source?,
         },
         connection: connection?,
-        gate: gate::Settings { public_url: public_url?.value, session: session?, auth: auth? },
+        gate: gate::Settings {
+            public_url: public_url?.value,
+            session: session?,
+            auth: auth?,
+            sign_ins_a_minute: u32::try_from(sign_ins?).ok().and_then(NonZeroU32::new)?,
+        },
         pages: pages?,
         upstream: upstream?,
         tls: match tls? {

@@ -163,6 +163,9 @@ keys! {
 
     PER_SOURCE "limits.connections_per_source" Kind::Number { min: 1, max: 1_000_000 }, Some("256"), None,
         "Connections at once per source. A browser takes six and one per console; an office behind one address more.";
+    SIGN_INS "limits.sign_ins" Kind::Number { min: 1, max: 10_000 }, Some("10"), None,
+        "Attempts to sign in per source: so many at once, and as many a minute. An office behind one address\n\
+         may need more. What protects an account holds whatever this is.";
     HANDSHAKE "limits.handshake" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the connection to the end of the TLS handshake.";
     HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,

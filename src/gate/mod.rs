@@ -20,6 +20,7 @@ pub mod target;
 mod follow;
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -60,6 +61,8 @@ pub struct Settings {
     pub session: SessionLimits,
     /// By what people may sign in.
     pub auth: AuthRules,
+    /// Attempts to sign in that one source has at once, and gets back within a minute.
+    pub sign_ins_a_minute: NonZeroU32,
 }
 
 /// By what people may sign in.
@@ -170,7 +173,7 @@ impl Gate {
         for (session, user) in sessions {
             live.insert(&session, user);
         }
-        let sign_in_rate = SignInRate::new(clock.clone());
+        let sign_in_rate = SignInRate::new(settings.sign_ins_a_minute, clock.clone());
         let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
         Ok(Self {
             origin: settings.public_url.origin(),

@@ -308,7 +308,8 @@ async fn a_forged_device_cookie_makes_no_known_device() {
     let session = alice.session_cookie().unwrap();
     let device = alice.client.cookie(names::DEVICE_COOKIE).unwrap();
     // The last character of a MAC; the session's value under the device's name.
-    let changed = format!("{}A", &device[..device.len() - 1]);
+    let other = if device.ends_with('A') { 'E' } else { 'A' };
+    let changed = format!("{}{other}", &device[..device.len() - 1]);
     for (i, value) in [session, &changed, "", "x"].into_iter().cycle().take(9).enumerate() {
         attacker.set_cookie(names::DEVICE_COOKIE, value);
         attempt(&gate, &mut attacker, "alice", &code).await;
@@ -449,7 +450,7 @@ async fn the_eleventh_attempt_of_a_source_within_a_minute_is_told_when_to_come_b
     assert_eq!((&json.json()["error"], &json.json()["retry_after"]), (&"rate_limited".into(), &6.into()));
     assert_eq!(known_device_elsewhere.status, 303);
     assert_eq!(later.status, 403, "30 s later");
-    assert_eq!(count(&reasons(&gate), "rate"), 3);
+    assert_eq!(count(&reasons(&gate), "rate"), 1, "the others are folded into a line with a count");
     assert_eq!(gate.client().from("127.0.0.66").get("/_gate/sign-in").await.status, 200, "looking is free");
 }
 

@@ -102,10 +102,15 @@ fn assert_refused(reply: &Reply, case: &str) {
     assert!(!reply.headers.contains_key("set-cookie"), "{case}");
 }
 
+/// A gate at which one source may try as often as these tests do.
+async fn busy_gate(pve: &Pve) -> TestGate {
+    TestGate::recipe(pve).set("limits.sign_ins", "10000").start().await
+}
+
 #[tokio::test]
 async fn somebody_enrols_with_a_passkey_and_signs_in_with_it_without_a_name() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut phone = Authenticator::synced();
     let mut enrolled = enrol(&gate, "alice", &mut phone).await;
     assert_eq!(enrolled.navigate("/").await.status, 200);
@@ -127,7 +132,7 @@ async fn somebody_enrols_with_a_passkey_and_signs_in_with_it_without_a_name() {
 #[tokio::test]
 async fn options_ask_for_what_a_passkey_is() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut client = gate.client();
     let mut phone = Authenticator::new();
     enrol(&gate, "alice", &mut phone).await;
@@ -162,7 +167,7 @@ async fn options_ask_for_what_a_passkey_is() {
 #[tokio::test]
 async fn what_the_authenticator_says_of_itself_is_kept() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut phone = Authenticator { flags: UV | BE, ..Authenticator::new() };
     let mut client = enrol(&gate, "alice", &mut phone).await;
     let kept = || {
@@ -237,7 +242,7 @@ const ASSERTIONS: &[Lie<Request>] = &[
 #[tokio::test]
 async fn every_step_of_verifying_an_assertion_refuses_what_it_is_there_for() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator { counter: Some(5), ..Authenticator::new() };
     enrol(&gate, "alice", &mut key).await;
     let sessions = count_sessions(&gate);
@@ -312,7 +317,7 @@ fn rename(creation: &mut Creation, id: Vec<u8>) {
 #[tokio::test]
 async fn every_step_of_registering_refuses_what_it_is_there_for() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut client = gate.client();
     let form = follow_invitation(&gate, &mut client, "alice").await;
     let mut key = Authenticator::new();
@@ -344,7 +349,7 @@ async fn every_step_of_registering_refuses_what_it_is_there_for() {
 #[tokio::test]
 async fn a_credential_that_somebody_has_is_registered_for_nobody_else_also_in_a_race() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     // Mallory's passkey was made, and waits to be switched on, when alice enrols with the same.
     let mut mallory = gate.client();
@@ -375,7 +380,7 @@ async fn a_credential_that_somebody_has_is_registered_for_nobody_else_also_in_a_
 #[tokio::test]
 async fn nobody_signs_in_as_somebody_else_with_a_credential_of_their_own() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let (mut alices, mut mallorys) = (Authenticator::new(), Authenticator::new());
     enrol(&gate, "alice", &mut alices).await;
     enrol(&gate, "mallory", &mut mallorys).await;
@@ -412,7 +417,7 @@ async fn nobody_signs_in_as_somebody_else_with_a_credential_of_their_own() {
 #[tokio::test]
 async fn a_name_is_the_other_way_in_and_tells_strangers_nothing() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
     gate.person("totp-only").await;
@@ -446,7 +451,7 @@ async fn a_name_is_the_other_way_in_and_tells_strangers_nothing() {
 #[tokio::test]
 async fn the_state_of_a_name_that_nobody_has_is_as_long_as_that_of_one_with_such_credentials() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut client = gate.client();
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
@@ -476,7 +481,7 @@ async fn the_state_of_a_name_that_nobody_has_is_as_long_as_that_of_one_with_such
 #[tokio::test]
 async fn an_assertion_opens_one_session_and_no_more() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     // No counter: nothing but the spent ceremony stands in the way.
     let mut phone = Authenticator::synced();
     enrol(&gate, "alice", &mut phone).await;
@@ -501,7 +506,7 @@ async fn an_assertion_opens_one_session_and_no_more() {
 #[tokio::test]
 async fn two_gates_on_one_store_accept_an_assertion_once() {
     let pve = Pve::start().await;
-    let first = TestGate::in_front_of(&pve).await;
+    let first = busy_gate(&pve).await;
     let mut phone = Authenticator::synced();
     enrol(&first, "alice", &mut phone).await;
     // The same public address, so that the same origin is right for both.
@@ -522,8 +527,8 @@ async fn two_gates_on_one_store_accept_an_assertion_once() {
 #[tokio::test]
 async fn a_state_is_good_for_its_ceremony_its_gate_and_five_minutes() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
-    let other = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
+    let other = busy_gate(&pve).await;
     let mut phone = Authenticator::synced();
     enrol(&gate, "alice", &mut phone).await;
     let mut client = gate.client();
@@ -579,7 +584,7 @@ fn creation_of_nothing() -> Value {
 #[tokio::test]
 async fn a_passkey_enrols_once_and_only_while_its_invitation_lasts() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     let mut client = gate.client();
     let form = follow_invitation(&gate, &mut client, "alice").await;
@@ -610,7 +615,7 @@ async fn a_passkey_enrols_once_and_only_while_its_invitation_lasts() {
 #[tokio::test]
 async fn a_cloned_authenticator_is_refused_and_named_so() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
     let cloned_at = key.counter;
@@ -639,7 +644,7 @@ async fn a_cloned_authenticator_is_refused_and_named_so() {
 #[tokio::test]
 async fn a_disabled_user_signs_in_with_no_passkey() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
     // The last administrator can't be disabled.
@@ -660,7 +665,7 @@ async fn a_disabled_user_signs_in_with_no_passkey() {
 #[tokio::test]
 async fn bodies_are_read_in_one_way_only() {
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
     let sessions = count_sessions(&gate);
@@ -707,7 +712,7 @@ async fn no_bytes_at_the_endpoints_sign_anybody_in_or_are_our_fault() {
         test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
     };
     let pve = Pve::start().await;
-    let gate = TestGate::in_front_of(&pve).await;
+    let gate = busy_gate(&pve).await;
     let mut key = Authenticator::new();
     enrol(&gate, "alice", &mut key).await;
     let sessions = count_sessions(&gate);

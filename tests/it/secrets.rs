@@ -2,11 +2,7 @@
 //! in the clear to the database. And keys change without anybody noticing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, fs, io, path::Path, sync::Once};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
@@ -20,38 +16,46 @@ use pvegate::{
     time::Clock as _,
 };
 
+use tracing_subscriber::{
+    Layer as _, filter::dynamic_filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
 use crate::harness::{Person, Pve, TestGate, until};
 
-/// Everything that is logged on this thread, where the whole gate of a test runs.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What is logged on this thread, if a test wants to know: its whole gate runs here.
+    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl io::Write for Captured {
+/// Begins to keep what this thread logs, at its most talkative.
+fn listen_to_the_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let wanted = dynamic_filter_fn(|_, _| LOGGED.with_borrow(Option::is_some));
+        let lines = tracing_subscriber::fmt::layer()
+            .without_time()
+            .with_ansi(false)
+            .with_writer(|| Kept)
+            .with_filter(wanted);
+        tracing_subscriber::registry().with(lines).init();
+    });
+    LOGGED.set(Some(Vec::new()));
+}
+
+fn logged() -> Vec<u8> {
+    LOGGED.take().unwrap()
+}
+
+struct Kept;
+
+impl io::Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|kept| kept.as_mut().map(|kept| kept.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Captured {
-    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
-        let captured = Self::default();
-        let writer = captured.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .without_time()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (captured, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
     }
 }
 
@@ -136,7 +140,7 @@ fn cookie_secret(alice: &Person) -> Secret {
 
 #[tokio::test]
 async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
-    let (log, _guard) = Captured::begin();
+    listen_to_the_log();
     let users = vec![User::new("root@pam", PVE_PASSWORD)];
     let pve = Pve::with(Settings { users, ..Settings::quick() }).await;
     let gate = TestGate::recipe(&pve).set("auth.password", "with-totp").start().await;
@@ -180,7 +184,7 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
     let audit = gate.audit();
     assert!(audit.len() >= 8, "what happened is in the audit file: {audit:?}");
     let mut written = files(gate.dir());
-    written.push(("the log".to_owned(), log.bytes()));
+    written.push(("the log".to_owned(), logged()));
     assert!(written.iter().any(|(name, bytes)| name == "the log" && bytes.len() > 1000));
     for secret in &secrets {
         for (file, bytes) in &written {

@@ -98,6 +98,7 @@ pub struct TestGate {
     pub stages: Arc<Stages>,
     /// PEM of the authority that browsers have to trust.
     pub ca_pem: String,
+    more: Vec<(String, String)>,
     scratch: Arc<Scratch>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
@@ -152,6 +153,7 @@ impl Recipe {
             config,
             stages,
             ca_pem,
+            more: self.more,
             scratch: self.scratch,
             stop,
             running,
@@ -200,10 +202,15 @@ impl TestGate {
         }
     }
 
-    /// Another gate on the same store, keys and clock, as after a restart or beside the first. Its
+    /// Another gate on the same store, keys, settings and clock, as after a restart or beside the first. Its
     /// address is its own.
     pub fn another(&self, pve: &Pve) -> Recipe {
-        Recipe { clock: self.clock.clone(), scratch: self.scratch.clone(), ..Self::recipe(pve) }
+        Recipe {
+            clock: self.clock.clone(),
+            scratch: self.scratch.clone(),
+            more: self.more.clone(),
+            ..Self::recipe(pve)
+        }
     }
 
     /// `https://gate.test:PORT`
