@@ -87,11 +87,20 @@ pub(super) fn try_code(
     attempt: &Attempt,
     charge: &dyn Fn(&Tried) -> Option<Guesses>,
 ) -> rusqlite::Result<Tried> {
-    // The same reads for a name that nobody has: of an empty name, and of nobody.
     let name = attempt.name.as_ref().map_or("", UserName::as_str);
     let user = sqlite::user_by_name(transaction, name)?;
     let id = user.as_ref().map_or(NOBODY, |user| user.id);
-    let authenticators = sqlite::authenticators(transaction, id)?;
+    let authenticators = match &user {
+        Some(user) => sqlite::authenticators(transaction, user.id)?,
+        // Where nobody has the name, the rows of somebody who has an app are read as well, and put aside.
+        None => {
+            if let Some(id) = anybody_with_an_app(transaction)? {
+                sqlite::user_by_id(transaction, id)?;
+                sqlite::authenticators(transaction, id)?;
+            }
+            Vec::new()
+        }
+    };
     let guesses = load(transaction, id, attempt)?;
     let nobody = load(transaction, NOBODY, &Attempt { source: String::new(), ..attempt.clone() })?;
     let tried = Tried { user, authenticators, guesses };
@@ -111,6 +120,13 @@ pub(super) fn try_code(
         }
     }
     Ok(tried)
+}
+
+fn anybody_with_an_app(connection: &Connection) -> rusqlite::Result<Option<UserId>> {
+    connection
+        .prepare_cached("SELECT user_id FROM authenticator LIMIT 1")?
+        .query_row([], |row| row.get(0).map(UserId))
+        .optional()
 }
 
 /// A code of `user` was right: writes what `settle` makes of the counts.

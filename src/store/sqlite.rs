@@ -198,12 +198,7 @@ impl Store for SqliteStore {
     }
 
     fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached(&format!("SELECT {USER} FROM user WHERE id = ?1"))?
-                .query_row([id.0], user)
-                .optional()
-        })
+        self.run(|connection| user_by_id(connection, id))
     }
 
     fn disable_user(&mut self, user: UserId, now: Timestamp) -> Result<Disabled, StoreError> {
@@ -724,6 +719,13 @@ fn end_others_if_recovering(
         },
     )?;
     Ok(())
+}
+
+pub(super) fn user_by_id(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!("SELECT {USER} FROM user WHERE id = ?1"))?
+        .query_row([id.0], user)
+        .optional()
 }
 
 pub(super) fn user_by_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<User>> {

@@ -1,5 +1,5 @@
 //! Guessing codes: strangers lock only themselves, and learn nothing by it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::{process::Command, time::Duration};
 
@@ -378,6 +378,31 @@ async fn taking_up_an_invitation_lifts_a_lock() {
 }
 
 #[tokio::test]
+async fn a_recovery_code_works_while_codes_are_locked_and_lifts_the_lock_but_not_the_year() {
+    let pve = Pve::start().await;
+    let gate = open_gate(&pve).await;
+    let alice = gate.person("alice").await;
+    for i in 0..20 {
+        guess_at_store(&mut gate.store(), "alice", &network(i), gate.clock.now(), 5);
+    }
+    guess_at_store(&mut gate.store(), "alice", "127.0.0.2", gate.clock.now(), 8);
+    let mut elsewhere = gate.client().from("127.0.0.2");
+
+    let right = alice.wait_for_next_code(&gate);
+    let locked = attempt(&gate, &mut elsewhere.clone(), "alice", &right).await;
+    let fields = [("user", "alice"), ("code", alice.codes[1].as_str())];
+    let recovered = elsewhere.post_form("/_gate/recover", &fields).await;
+    let right = alice.wait_for_next_code(&gate);
+    let unknown = attempt(&gate, &mut gate.client().from("127.0.0.2"), "alice", &right).await;
+
+    assert_eq!(locked.status, 403);
+    assert_eq!(recovered.status, 303);
+    assert!(elsewhere.cookie(names::DEVICE_COOKIE).is_some());
+    assert_eq!(unknown.status, 303);
+    assert_eq!(guesses(&gate, "alice", "127.0.0.2").by_unknown.into_values().sum::<u32>(), 100);
+}
+
+#[tokio::test]
 async fn a_code_costs_as_many_guesses_as_there_are_apps() {
     let pve = Pve::start().await;
     let gate = open_gate(&pve).await;
@@ -524,6 +549,7 @@ const ROUNDS: u32 = 200;
 /// if it is chance.
 async fn share_slower(
     gate: &TestGate,
+    path: &str,
     a: (&str, &str),
     b: (&str, &str),
     mut before_each: impl FnMut(),
@@ -547,8 +573,7 @@ async fn share_slower(
                 .with("origin", &clients[which].origin())
                 .with("content-type", "application/x-www-form-urlencoded");
             let asked = Instant::now();
-            let reply =
-                client.send_on(&mut connections[which], Method::POST, "/_gate/sign-in", body.into()).await;
+            let reply = client.send_on(&mut connections[which], Method::POST, path, body.into()).await;
             took[which] = asked.elapsed();
             assert_eq!(reply.status, 403);
         }
@@ -574,16 +599,21 @@ async fn the_time_to_an_answer_does_not_tell_whether_somebody_has_the_name() {
     let code = wrong(&gate, &alice);
     let (known, unknown) = (("alice", code.as_str()), ("nobod", code.as_str()));
 
-    let control = share_slower(&gate, unknown, unknown, &mut unlock).await;
-    let compared = share_slower(&gate, known, unknown, &mut unlock).await;
+    let (sign_in, recover) = ("/_gate/sign-in", "/_gate/recover");
+    let recovery_code = "aaaa aaaa aaaa aaaa";
+
+    let control = share_slower(&gate, sign_in, unknown, unknown, &mut unlock).await;
+    let compared = share_slower(&gate, sign_in, known, unknown, &mut unlock).await;
     // The first eight of these are compared, the rest are locked.
-    let locked = share_slower(&gate, known, unknown, || {}).await;
-    let seen = share_slower(&gate, unknown, ("nobod", "no code"), || {}).await;
-    println!("control {control}, compared {compared}, locked {locked}, a difference {seen}");
+    let locked = share_slower(&gate, sign_in, known, unknown, || {}).await;
+    let recovered =
+        share_slower(&gate, recover, ("alice", recovery_code), ("nobod", recovery_code), || {}).await;
+    let seen = share_slower(&gate, sign_in, unknown, ("nobod", "no code"), || {}).await;
 
     assert!(chance.contains(&control), "the control: {control}");
     assert!(chance.contains(&compared), "known or not: {compared}");
     assert!(chance.contains(&locked), "locked or not: {locked}");
+    assert!(chance.contains(&recovered), "recovery, known or not: {recovered}");
     assert!(!chance.contains(&seen), "a difference would be seen: {seen}");
 }
 

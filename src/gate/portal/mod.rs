@@ -270,8 +270,9 @@ impl Portal {
             self.page(status, head, now, |look| page.render(look))
         } else {
             let mut value = json!({ "error": word, "reference": reference, "data": null });
-            if let Refusal::RateLimited { retry_after, .. } = refusal {
-                value["retry_after"] = json!(retry_after.as_secs());
+            if let (Refusal::RateLimited { retry_after, .. }, Some(object)) = (refusal, value.as_object_mut())
+            {
+                object.insert("retry_after".to_owned(), json!(retry_after.as_secs()));
             }
             Reply::json(status, &value)
         }

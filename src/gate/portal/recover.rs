@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::{Answer, Form, Visit, next, pages, sign_in::SignInError};
 use crate::{
-    account::{Method, Scope, UserName},
+    account::{Method, Role, Scope, User, UserId, UserName},
     audit::{Action, Event, Outcome},
     connection::reply::Reply,
     gate::{Gate, ceremony::recovery::Code, cookie::SessionSecret, policy},
@@ -58,17 +58,22 @@ impl Gate {
         name: UserName,
         code: &Code,
     ) -> Result<Result<Reply, SignInError>, crate::store::StoreError> {
-        let found = self.store.call(move |store| store.user_by_name(&name)).await?;
-        let key = self.recovery_key();
-        let Some(user) = found else {
-            // An unknown name costs what a known one does, but for the write that only a good code makes.
-            let _ = code.hash(&key, crate::account::UserId(0));
-            return Ok(Err(SignInError::UnknownUser));
+        let asked = name.clone();
+        let found = self.store.call(move |store| store.user_by_name(&asked)).await?;
+        let refused = match &found {
+            None => SignInError::UnknownUser,
+            Some(user) if user.disabled_at.is_some() => SignInError::Disabled,
+            Some(_) => SignInError::NoSuchRecoveryCode,
         };
-        if user.disabled_at.is_some() {
-            return Ok(Err(SignInError::Disabled));
-        }
-        let hash = code.hash(&key, user.id);
+        // An unknown name costs what a known one does: a code is looked for among nobody's.
+        let user = found.unwrap_or(User {
+            id: UserId(0),
+            name,
+            role: Role::User,
+            created_at: visit.now,
+            disabled_at: None,
+        });
+        let hash = code.hash(&self.recovery_key(), user.id);
         let secret = SessionSecret::random();
         let mut session = self.new_session(visit, &user, Method::Recovery, &secret);
         // Where the policy asks for a passkey, a code that could be phished opens nothing but the way to
@@ -78,7 +83,7 @@ impl Gate {
         }
         let stored = session.clone();
         match self.store.call(move |store| store.sign_in_by_recovery_code(&hash, &stored)).await? {
-            Spent::Before => Ok(Err(SignInError::NoSuchRecoveryCode)),
+            Spent::Before => Ok(Err(refused)),
             Spent::First => {
                 self.audit.record(
                     &Event::new(Action::RecoveryUse, Outcome::Success)
