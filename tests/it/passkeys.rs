@@ -16,7 +16,7 @@ use pvegate::{
     },
     names,
     secret::Key,
-    store::{Disabled, Owned, Store},
+    store::{Attempt, Disabled, Guesses, Owned, Store},
     time::Clock as _,
 };
 use serde_json::{Value, json};
@@ -127,6 +127,32 @@ async fn somebody_enrols_with_a_passkey_and_signs_in_with_it_without_a_name() {
     let signed_in = gate.audit().pop().unwrap();
     assert_eq!(signed_in["pvegate"]["method"], "passkey");
     assert_eq!(signed_in["user"]["name"], "alice");
+}
+
+#[tokio::test]
+async fn a_passkey_works_while_codes_are_locked_and_lifts_the_lock() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let mut phone = Authenticator::synced();
+    enrol(&gate, "alice", &mut phone).await;
+    let attempt = Attempt {
+        name: "alice".parse().ok(),
+        device: None,
+        source: "127.0.0.1".into(),
+        at: gate.clock.now(),
+    };
+    let locked = Guesses { in_a_row_from_source: 8, since_success: 100, ..Guesses::default() };
+    gate.store().try_code(&attempt, &|_| Some(locked.clone())).unwrap();
+    assert_eq!(gate.store().try_code(&attempt, &|_| None).unwrap().guesses, locked);
+
+    let mut client = gate.client();
+    let (state, options) = sign_in_options(&mut client, json!({})).await;
+    let answer = phone.get(&options, &gate.url()).json(&phone);
+    let reply = sign_in(&mut client, &state, &answer).await;
+
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(client.cookie(names::DEVICE_COOKIE).is_some());
+    assert_eq!(gate.store().try_code(&attempt, &|_| None).unwrap().guesses, Guesses::default());
 }
 
 #[tokio::test]
