@@ -50,6 +50,7 @@ pub(super) fn check(
     let session = check.session();
     let auth = check.auth();
     let connection = check.connection();
+    let form_silence = check.duration(&keys::BODY);
     let per_source = check.number(&keys::PER_SOURCE);
     let sign_ins = check.number(&keys::SIGN_INS);
     let files = check.files(environment, is_file);
@@ -74,6 +75,7 @@ pub(super) fn check(
             session: session?,
             auth: auth?,
             sign_ins_a_minute: u32::try_from(sign_ins?).ok().and_then(NonZeroU32::new)?,
+            form_silence: form_silence?.value,
         },
         pages: pages?,
         upstream: upstream?,
@@ -487,13 +489,7 @@ impl Check<'_> {
         let handshake = self.duration(&keys::HANDSHAKE);
         let head = self.duration(&keys::HEAD);
         let idle = self.duration(&keys::KEEP_ALIVE);
-        let body = self.duration(&keys::BODY);
-        Some(connection::Settings {
-            handshake: handshake?.value,
-            head: head?.value,
-            idle: idle?.value,
-            body: body?.value,
-        })
+        Some(connection::Settings { handshake: handshake?.value, head: head?.value, idle: idle?.value })
     }
 
     /// The store, the master key, the audit file.

@@ -10,9 +10,6 @@ use tokio::time::timeout;
 /// Most bytes of a form.
 pub const MAX_FORM: usize = 16 * 1024;
 
-/// Longest silence inside a form.
-pub const STALL: Duration = Duration::from_secs(10);
-
 /// Reads a whole body of at most `limit` bytes that is never silent for longer than `stall`.
 ///
 /// # Errors

@@ -44,8 +44,6 @@ pub struct Settings {
     pub head: Duration,
     /// Between requests.
     pub idle: Duration,
-    /// Longest silence inside a request body.
-    pub body: Duration,
 }
 
 /// A connection whose TLS handshake is done.

@@ -63,6 +63,8 @@ pub struct Settings {
     pub auth: AuthRules,
     /// Attempts to sign in that one source has at once, and gets back within a minute.
     pub sign_ins_a_minute: NonZeroU32,
+    /// Longest silence inside a form that is sent to the gate itself.
+    pub form_silence: Duration,
 }
 
 /// By what people may sign in.

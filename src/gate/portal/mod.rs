@@ -397,7 +397,8 @@ impl Gate {
             // The rest of the body is unread: where the next request begins is unknown.
             Box::new(self.portal.refuse(status, page, word, head, now).closing())
         };
-        body::read(body, body::MAX_FORM, body::STALL).await.map_err(|error| match error {
+        let silence = self.settings.form_silence;
+        body::read(body, body::MAX_FORM, silence).await.map_err(|error| match error {
             BodyError::TooLarge(limit) => {
                 let limit = u64::try_from(limit).unwrap_or(u64::MAX);
                 refuse(StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
