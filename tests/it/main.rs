@@ -18,3 +18,4 @@ mod sessions;
 mod signed_in_page;
 mod stand_in;
 mod store;
+mod ways_in;

@@ -11,6 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use http_body_util::{BodyExt as _, Full};
 use hyper::{client::conn::http1, ext::ReasonPhrase};
 use hyper_util::rt::TokioIo;
+use pvegate::{
+    time::ManualClock,
+    tls::{self, Fingerprint, Trust},
+};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -192,6 +196,17 @@ impl Client {
             }
         };
         self.tls.connect(ServerName::try_from(self.host.clone()).unwrap(), tcp).await.unwrap()
+    }
+
+    /// With a handshake that asks for another name and takes the gate's certificate all the same.
+    pub async fn tls_stream_for(&self, name: &str) -> TlsStream<TcpStream> {
+        let usual = self.tls_stream().await;
+        let leaf = usual.get_ref().1.peer_certificates().unwrap().first().unwrap();
+        let trust = Trust::Fingerprint(Fingerprint::of(leaf));
+        let config = tls::upstream_config(&trust, Arc::new(ManualClock::at(START))).unwrap();
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        TlsConnector::from(config).connect(name, tcp).await.unwrap()
     }
 
     pub async fn send_on(

@@ -44,7 +44,11 @@ impl Answer {
 
 impl Wire {
     pub async fn open(client: &Client) -> Self {
-        Self { stream: client.tls_stream().await, buffer: Vec::new() }
+        Self::over(client.tls_stream().await)
+    }
+
+    pub fn over(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Writes; an error is the peer's having closed, which the answer will show.
