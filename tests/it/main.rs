@@ -18,4 +18,5 @@ mod sessions;
 mod signed_in_page;
 mod stand_in;
 mod store;
+mod upstream_trust;
 mod ways_in;
