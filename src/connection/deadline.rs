@@ -141,18 +141,27 @@ impl<IO> fmt::Debug for Deadlines<IO> {
 /// A response body; when it is gone, the wait for the next request begins.
 pub(super) struct Tracked<B> {
     body: B,
-    phase: Phase,
+    /// `None`: no next request is awaited.
+    phase: Option<Phase>,
 }
 
 impl<B> Tracked<B> {
     pub(super) fn new(body: B, phase: Phase) -> Self {
-        Self { body, phase }
+        Self { body, phase: Some(phase) }
+    }
+
+    /// Of a response that switches protocols: the stream stays busy, for what passes through it then
+    /// are no requests, and a console may be silent for hours.
+    pub(super) fn last(body: B) -> Self {
+        Self { body, phase: None }
     }
 }
 
 impl<B> Drop for Tracked<B> {
     fn drop(&mut self) {
-        self.phase.idle();
+        if let Some(phase) = &self.phase {
+            phase.idle();
+        }
     }
 }
 
@@ -236,6 +245,24 @@ mod tests {
 
         assert_eq!(error.to_string(), "no request head in time");
         assert_eq!(start.elapsed().as_secs(), 65);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_switch_of_protocols_nothing_expires_however_long_either_side_is_silent() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        phase.busy();
+        drop(Tracked::last(()));
+        let mut byte = [0];
+
+        for _ in 0..2 {
+            let (read, ()) = tokio::join!(server.read_exact(&mut byte), async {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                client.write_all(b"x").await.unwrap();
+            });
+            read.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

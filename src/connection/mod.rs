@@ -16,7 +16,7 @@ pub mod reply;
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -117,7 +117,10 @@ where
             let phase = &phase;
             async move {
                 let response = response.await;
-                Ok::<_, Infallible>(response.map(|body| Tracked::new(body, phase.clone())))
+                let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                Ok::<_, Infallible>(response.map(|body| {
+                    if switches { Tracked::last(body) } else { Tracked::new(body, phase.clone()) }
+                }))
             }
         });
         let connection = http1::Builder::new()

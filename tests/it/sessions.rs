@@ -329,6 +329,22 @@ async fn a_consoles_own_heartbeat_is_nobody_at_work() {
 }
 
 #[tokio::test]
+async fn a_console_may_be_silent_for_longer_than_any_request_may() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.keep_alive", "200ms").set("limits.head", "200ms");
+    let gate = gate.start().await;
+    let mut alice = gate.person("alice").await;
+    let mut console = alice.console().await;
+
+    // Silence itself is the subject: there is nothing else to wait for.
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        assert_eq!(console.echo(b"still there?").await.as_deref(), Some(&b"still there?"[..]));
+    }
+    assert_eq!(pve.tunnels_open(), 1);
+}
+
+#[tokio::test]
 async fn a_session_that_went_idle_is_ended_for_good_with_its_console() {
     let pve = Pve::start().await;
     let gate = TestGate::in_front_of(&pve).await;
