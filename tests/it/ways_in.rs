@@ -181,7 +181,8 @@ async fn a_state_of_ours_is_not_taken_from_anybody_else() {
 
 #[tokio::test]
 async fn a_code_signs_in_within_a_step_of_now_and_never_twice() {
-    let (pve, gate) = scene().await;
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.sign_ins", "100").start().await;
     let mut alice = gate.person("alice").await;
     alice.sign_out().await;
     gate.clock.advance(10 * STEP);
