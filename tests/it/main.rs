@@ -10,6 +10,7 @@ mod configuration;
 mod denial;
 mod documents;
 mod faithful;
+mod killed;
 mod lockout;
 mod passkeys;
 mod readme;
