@@ -4,7 +4,7 @@
 //! let through, [`settled`] what they are once it was right. The caller writes the charge to disk
 //! *before* it compares (`Store::try_code`), so that neither `kill -9` nor twenty requests at once nor
 //! a second gate on the store get a guess for nothing. Counts are kept by `store`, rates of attempts
-//! by `admission::rate`. The numbers are those of DECISIONS.md.
+//! by `admission::rate`. The numbers stand below, each with its reason.
 //!
 //! # Two lanes
 //!

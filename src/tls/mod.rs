@@ -8,7 +8,7 @@
 //!
 //! Left to others: accepting and connecting (`connection`, `upstream`), which source is in use
 //! (`config`, `admin`), the page that hands out the authority's certificate (`gate`). Ruled by
-//! RFC 5280 (certificates), RFC 8446 (TLS 1.3) and DECISIONS ("Certificates", "TLS provider").
+//! RFC 5280 (certificates) and RFC 8446 (TLS 1.3).
 
 mod files;
 mod fingerprint;
