@@ -613,8 +613,8 @@ async fn connections_of_one_client_share_no_upstream_connection_either() {
 async fn no_request_meets_the_moment_at_which_pveproxy_closes_an_idle_connection() {
     let scene = Scene::set().await;
     let mut waiting = JoinSet::new();
-    // Around the gate's own limit of three seconds, and around pveproxy's of five.
-    for millis in (2950..3050).step_by(10).chain((4970..5030).step_by(2)) {
+    // Around the gate's own limit of three seconds, between the two, and around pveproxy's of five.
+    for millis in (2950..3050).step_by(10).chain([3500, 4000, 4500]).chain((4970..5030).step_by(2)) {
         let client = scene.alice.client.clone();
         waiting.spawn(async move {
             let mut wire = Wire::open(&client).await;
@@ -622,7 +622,7 @@ async fn no_request_meets_the_moment_at_which_pveproxy_closes_an_idle_connection
             for pause in [0, millis] {
                 // The time itself is the subject here; there is nothing else to wait for.
                 sleep(Duration::from_millis(pause)).await;
-                let head = client.head("POST", "/standin/sink", "Content-Length: 1\r\n");
+                let head = client.head("POST", &format!("/standin/sink?{millis}"), "Content-Length: 1\r\n");
                 wire.send(format!("{head}x").as_bytes()).await;
                 statuses.push(wire.answer("POST").await.map(|answer| answer.status));
             }
@@ -631,6 +631,13 @@ async fn no_request_meets_the_moment_at_which_pveproxy_closes_an_idle_connection
     }
     for (millis, statuses) in waiting.join_all().await {
         assert_eq!(statuses, [Some(200), Some(200)], "after {millis} ms");
+        // Long before pveproxy would close it, a connection is not used any more.
+        let target = format!("/standin/sink?{millis}");
+        let requests = scene.pve.requests();
+        let connections: Vec<_> =
+            requests.iter().filter(|r| r.target == target).map(|r| r.connection).collect();
+        assert_eq!(connections.len(), 2, "none was sent twice");
+        assert!(millis < 3500 || connections[0] != connections[1], "after {millis} ms");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,10 @@ use pvegate::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
@@ -305,7 +309,16 @@ impl Console {
     }
 
     /// The next data; `None` when the console has ended.
+    ///
+    /// # Panics
+    ///
+    /// After twenty seconds without either.
     pub async fn receive(&mut self) -> Option<Vec<u8>> {
+        let next = timeout(Duration::from_secs(20), self.next()).await;
+        next.unwrap_or_else(|_| panic!("the console neither said anything nor ended"))
+    }
+
+    async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Binary(bytes))) => return Some(bytes.to_vec()),

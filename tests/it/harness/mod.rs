@@ -33,7 +33,7 @@ use pvegate::{
     account::{InvitationPurpose, Role, User},
     admin::serve::{Server, StartError},
     config::{self, Config},
-    demo::{Settings, StandIn},
+    demo::{Seen, Settings, StandIn},
     gate::ceremony::invite::{LIFETIME, Token},
     serve::Stages,
     store::{Added, SqliteStore, Store},
@@ -78,6 +78,16 @@ impl Pve {
         let ca_pem = scratch.path().join("ca/ca.pem");
         let stand_in = StandIn::start(listener, &identity, settings).unwrap();
         Self { stand_in, pin, ca_pem, _scratch: scratch }
+    }
+
+    /// Waits until `condition` holds for what was seen so far.
+    ///
+    /// # Panics
+    ///
+    /// After twenty seconds.
+    pub async fn wait_until(&self, condition: impl FnMut(&Seen) -> bool + Send) {
+        let held = tokio::time::timeout(Duration::from_secs(20), self.stand_in.wait_until(condition)).await;
+        assert!(held.is_ok(), "waited in vain for the far side");
     }
 }
 
