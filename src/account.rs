@@ -272,6 +272,15 @@ impl Method {
     }
 }
 
+impl From<CredentialKind> for Method {
+    fn from(kind: CredentialKind) -> Self {
+        match kind {
+            CredentialKind::Passkey => Self::Passkey,
+            CredentialKind::SecurityKey => Self::SecurityKey,
+        }
+    }
+}
+
 /// What an invitation lets its holder do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvitationPurpose {

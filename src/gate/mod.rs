@@ -179,11 +179,7 @@ impl Gate {
         let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
         Ok(Self {
             origin: settings.public_url.origin(),
-            relying_party: if settings.auth.passkey {
-                RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials))
-            } else {
-                None
-            },
+            relying_party: RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials)),
             portal: Portal::new(pages, &settings, ca),
             settings,
             clock,
@@ -333,6 +329,12 @@ impl Gate {
     fn store_failed(&self, head: &http::request::Parts, now: Timestamp, error: &StoreError) -> Reply {
         tracing::error!(error = %error, cause = ?std::error::Error::source(error), "the store failed");
         self.portal.store_is_silent(head, now)
+    }
+
+    /// The relying party, where passkeys are offered. Security keys are asked for all the same: whoever
+    /// has one is not to lose a factor by a line of the configuration.
+    fn passkeys(&self) -> Option<&RelyingParty> {
+        self.relying_party.as_ref().filter(|_| self.settings.auth.passkey)
     }
 
     fn ceremony_key(&self) -> Key {

@@ -32,6 +32,8 @@ pub enum Route {
     PasskeyCreateOptions,
     /// A passkey that was made.
     PasskeyCreate,
+    /// Signs in with a security key, after a code.
+    SecurityKeySignIn,
     /// Style, script, icon. Their names carry a hash of what they hold.
     Asset,
     /// The certificate of the local CA.
@@ -45,7 +47,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 14] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 15] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -56,6 +58,7 @@ impl Route {
         (Self::PasskeySignIn,        "/_gate/passkey/sign-in",         &[Method::POST]),
         (Self::PasskeyCreateOptions, "/_gate/passkey/create-options",  &[Method::POST]),
         (Self::PasskeyCreate,        "/_gate/passkey/create",          &[Method::POST]),
+        (Self::SecurityKeySignIn,    "/_gate/security-key/sign-in",    &[Method::POST]),
         (Self::Asset,     "/_gate/assets/*",   &[Method::GET]),
         (Self::Ca,        "/_gate/ca",         &[Method::GET]),
         (Self::Health,    "/_gate/healthz",    &[Method::GET]),
@@ -73,6 +76,7 @@ impl Route {
             | Self::PasskeySignIn
             | Self::PasskeyCreateOptions
             | Self::PasskeyCreate
+            | Self::SecurityKeySignIn
             | Self::Asset
             | Self::Ca
             | Self::Health
@@ -95,6 +99,7 @@ impl Route {
             | Self::PasskeySignIn
             | Self::PasskeyCreateOptions
             | Self::PasskeyCreate
+            | Self::SecurityKeySignIn
             | Self::Asset
             | Self::Ca
             | Self::Health
@@ -109,7 +114,8 @@ impl Route {
             Self::PasskeySignInOptions
             | Self::PasskeySignIn
             | Self::PasskeyCreateOptions
-            | Self::PasskeyCreate => true,
+            | Self::PasskeyCreate
+            | Self::SecurityKeySignIn => true,
             Self::Home
             | Self::SignIn
             | Self::SignOut

@@ -149,7 +149,7 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
 
-    /// Spends what permits the enrolment, adds the sign-in method, the recovery codes and the password,
+    /// Spends what permits the enrolment, adds the sign-in methods, the recovery codes and the password,
     /// lifts a lockout and opens the session: all or nothing.
     ///
     /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
@@ -224,9 +224,8 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn authenticators(&mut self, user: UserId) -> Result<Vec<Authenticator>, StoreError>;
 
-    /// Spends a time step of an authenticator app (RFC 6238 §5.2) and opens the session: all or
-    /// nothing. A step that is not later than the last accepted one, or a disabled user, is
-    /// [`Spent::Before`].
+    /// Spends a time step of an authenticator app (RFC 6238 §5.2), and opens the session unless the user
+    /// has security keys: one of those is asked for next. All or nothing.
     ///
     /// # Errors
     ///
@@ -236,7 +235,7 @@ pub trait Store: Send {
         factor: &FactorId,
         step: TimeStep,
         session: &Session,
-    ) -> Result<Spent, StoreError>;
+    ) -> Result<StepSpent, StoreError>;
 
     /// What authenticators know the user by.
     ///
@@ -353,8 +352,8 @@ pub trait Store: Send {
 pub struct Enrolment {
     /// What permits it.
     pub by: EnrolledBy,
-    /// The sign-in method, proven.
-    pub factor: Factor,
+    /// The sign-in methods, proven.
+    pub factors: Vec<Factor>,
     /// Hashes of new recovery codes; `None` leaves the ones there are.
     pub recovery_codes: Option<Vec<[u8; 32]>>,
     /// Hash of a new password; `None` leaves the one there is.
@@ -476,6 +475,18 @@ pub enum Spent {
     /// It was good and is spent now.
     First,
     /// It was not good any more; nothing changed.
+    Before,
+}
+
+/// What became of a time step of an authenticator app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum StepSpent {
+    /// It was good, and the session is open.
+    SignedIn,
+    /// It was good and is spent. No session was opened: the user has these security keys.
+    KeyNeeded(Vec<Credential>),
+    /// It is not later than the last accepted one, or the user is disabled; nothing changed.
     Before,
 }
 

@@ -14,14 +14,14 @@ use rusqlite::{
 
 use super::{
     Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, Owned,
-    RecoveryCodes, Removed, SealedCookieKey, Sessions, Spent, Store, StoreError, Tried, Unlocked,
+    RecoveryCodes, Removed, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked,
     credentials, factors, lockout, recovery,
 };
 use crate::{
     account::{
-        Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, Invitation,
-        InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, User, UserHandle, UserId,
-        UserName,
+        Assertion, Authenticator, Ceremony, Credential, CredentialKind, DeviceId, EndReason, Factor,
+        FactorId, Invitation, InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, User,
+        UserHandle, UserId, UserName,
     },
     secret,
     time::Timestamp,
@@ -308,12 +308,14 @@ impl Store for SqliteStore {
     }
 
     fn enrol(&mut self, enrolment: &Enrolment) -> Result<Spent, StoreError> {
-        let Enrolment { by, factor, recovery_codes, password, session } = enrolment;
+        let Enrolment { by, factors, recovery_codes, password, session } = enrolment;
         self.write(|transaction| {
-            if let Factor::Credential(credential, ceremony) = factor
-                && !credentials::may_add(transaction, credential, ceremony)?
-            {
-                return Ok(Spent::Before);
+            for factor in factors {
+                if let Factor::Credential(credential, ceremony) = factor
+                    && !credentials::may_add(transaction, credential, ceremony)?
+                {
+                    return Ok(Spent::Before);
+                }
             }
             let spent = match by {
                 EnrolledBy::Invitation(token_hash) => transaction.execute(
@@ -347,10 +349,12 @@ impl Store for SqliteStore {
             if let EnrolledBy::Invitation(token_hash) = by {
                 end_others_if_recovering(transaction, token_hash, session)?;
             }
-            match factor {
-                Factor::Authenticator(authenticator) => insert_authenticator(transaction, authenticator)?,
-                Factor::Credential(credential, ceremony) => {
-                    credentials::add(transaction, credential, ceremony)?;
+            for factor in factors {
+                match factor {
+                    Factor::Authenticator(authenticator) => insert_authenticator(transaction, authenticator)?,
+                    Factor::Credential(credential, ceremony) => {
+                        credentials::add(transaction, credential, ceremony)?;
+                    }
                 }
             }
             if let Some(hashes) = recovery_codes {
@@ -430,7 +434,7 @@ impl Store for SqliteStore {
         factor: &FactorId,
         step: TimeStep,
         session: &Session,
-    ) -> Result<Spent, StoreError> {
+    ) -> Result<StepSpent, StoreError> {
         self.write(|transaction| {
             let spent = transaction.execute(
                 "UPDATE authenticator SET last_step = :step, last_used_at = :now
@@ -444,10 +448,15 @@ impl Store for SqliteStore {
                 },
             )?;
             if spent == 0 {
-                return Ok(Spent::Before);
+                return Ok(StepSpent::Before);
+            }
+            let mut keys = credentials::of(transaction, session.user)?;
+            keys.retain(|key| key.kind == CredentialKind::SecurityKey);
+            if !keys.is_empty() {
+                return Ok(StepSpent::KeyNeeded(keys));
             }
             insert_session(transaction, session)?;
-            Ok(Spent::First)
+            Ok(StepSpent::SignedIn)
         })
     }
 

@@ -145,7 +145,7 @@ file = \"{dir}/state/audit.jsonl\"
         store.invite(&invitation).unwrap();
         let enrolment = Enrolment {
             by: EnrolledBy::Invitation([first; 32]),
-            factor,
+            factors: vec![factor],
             recovery_codes: None,
             password: None,
             session,

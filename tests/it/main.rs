@@ -15,6 +15,7 @@ mod lockout;
 mod passkeys;
 mod readme;
 mod secrets;
+mod security_keys;
 mod sessions;
 mod signed_in_page;
 mod stand_in;

@@ -23,7 +23,7 @@ use pvegate::{
     },
     store::{
         Added, Change, Disabled, EnrolledBy, Enrolment, NewInvitation, RecoveryCodes, SealedCookieKey,
-        Sessions, Spent, SqliteStore, Store, StoreError, StoreThread,
+        Sessions, Spent, SqliteStore, StepSpent, Store, StoreError, StoreThread,
     },
     time::Timestamp,
 };
@@ -93,6 +93,8 @@ promises! { sqlite is super::InAFile:
     of_those_who_bring_one_time_step_at_once_one_signs_in
     of_steps_that_race_the_latest_is_remembered
     a_sign_in_that_opens_no_session_spends_no_step
+    a_step_of_somebody_with_a_security_key_is_spent_and_opens_nothing
+    of_two_sign_in_methods_that_go_together_none_is_added_where_one_cannot_be
     codes_and_password_change_with_an_enrolment_that_brings_new_ones_and_only_then
     a_recovery_code_is_spent_once_by_its_user_alone
     of_those_who_bring_one_recovery_code_at_once_one_signs_in
@@ -176,7 +178,7 @@ fn ceremony(number: u8) -> Ceremony {
 fn by_link(token: u8, factor: Factor, session: &Session) -> Enrolment {
     Enrolment {
         by: EnrolledBy::Invitation([token; 32]),
-        factor,
+        factors: vec![factor],
         recovery_codes: None,
         password: None,
         session: session.clone(),
@@ -211,7 +213,7 @@ fn enrolled(store: &mut impl Store, name: &str) -> User {
 fn sign_in(store: &mut impl Store, user: UserId, number: u8) -> Session {
     let session = session(user, number);
     let step = TimeStep(100 + u64::from(number));
-    assert_eq!(store.sign_in_by_step(&FactorId::of([1; 16]), step, &session).unwrap(), Spent::First);
+    assert_eq!(store.sign_in_by_step(&FactorId::of([1; 16]), step, &session).unwrap(), StepSpent::SignedIn);
     session
 }
 
@@ -366,22 +368,22 @@ fn a_time_step_is_accepted_once_and_steps_only_go_up<S: Shelf>() {
     #[rustfmt::skip]
     let table = [
         // case                      app     whose  step      spent
-        ("the step of enrolment",    &phone, alice, 100,      Spent::Before),
-        ("the next",                 &phone, alice, 101,      Spent::First),
-        ("the same",                 &phone, alice, 101,      Spent::Before),
-        ("one that was left out",    &phone, alice, 105,      Spent::First),
-        ("an earlier one, unused",   &phone, alice, 104,      Spent::Before),
-        ("an app that is not there", &other, alice, 106,      Spent::Before),
-        ("somebody else's app",      &phone, bob,   106,      Spent::Before),
-        ("past any clock",           &phone, alice, u64::MAX, Spent::First),
-        ("past any clock, again",    &phone, alice, u64::MAX, Spent::Before),
+        ("the step of enrolment",    &phone, alice, 100,      StepSpent::Before),
+        ("the next",                 &phone, alice, 101,      StepSpent::SignedIn),
+        ("the same",                 &phone, alice, 101,      StepSpent::Before),
+        ("one that was left out",    &phone, alice, 105,      StepSpent::SignedIn),
+        ("an earlier one, unused",   &phone, alice, 104,      StepSpent::Before),
+        ("an app that is not there", &other, alice, 106,      StepSpent::Before),
+        ("somebody else's app",      &phone, bob,   106,      StepSpent::Before),
+        ("past any clock",           &phone, alice, u64::MAX, StepSpent::SignedIn),
+        ("past any clock, again",    &phone, alice, u64::MAX, StepSpent::Before),
     ];
     for (number, (case, app, user, step, spent)) in (2..).zip(table) {
         let session = session(user, number);
         let got = store.sign_in_by_step(app, TimeStep(step), &session).unwrap();
 
         assert_eq!(got, spent, "{case}");
-        assert_eq!(store.session(session.id).unwrap().is_some(), spent == Spent::First, "{case}");
+        assert_eq!(store.session(session.id).unwrap().is_some(), spent == StepSpent::SignedIn, "{case}");
     }
     let last = store.authenticators(alice).unwrap();
     assert_eq!(last.first().unwrap().last_used_at, Some(after(9)), "the time of the last that was accepted");
@@ -396,7 +398,7 @@ fn of_those_who_bring_one_time_step_at_once_one_signs_in<S: Shelf>() {
         store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, number + 1)).unwrap()
     });
 
-    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(count(&spent, |spent| *spent == StepSpent::SignedIn), 1);
     assert_eq!(store.live_sessions(START).unwrap().len(), 2, "that one's, and that of the enrolment");
 }
 
@@ -410,8 +412,8 @@ fn of_steps_that_race_the_latest_is_remembered<S: Shelf>() {
         store.sign_in_by_step(&FactorId::of([1; 16]), step, &session(alice, number + 1)).unwrap()
     });
 
-    let won = count(&spent, |spent| *spent == Spent::First);
-    assert_eq!(spent.last(), Some(&Spent::First), "nothing is later than the last racer's");
+    let won = count(&spent, |spent| *spent == StepSpent::SignedIn);
+    assert_eq!(spent.last(), Some(&StepSpent::SignedIn), "nothing is later than the last racer's");
     assert_eq!(store.authenticators(alice).unwrap().first().unwrap().last_step, TimeStep(116));
     assert_eq!(store.live_sessions(START).unwrap().len(), 1 + won);
 }
@@ -424,7 +426,62 @@ fn a_sign_in_that_opens_no_session_spends_no_step<S: Shelf>() {
     let taken = store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 1));
 
     assert!(taken.is_err());
-    assert_eq!(store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 2)).unwrap(), Spent::First);
+    assert_eq!(
+        store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 2)).unwrap(),
+        StepSpent::SignedIn
+    );
+}
+
+fn a_step_of_somebody_with_a_security_key_is_spent_and_opens_nothing<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = add(&mut store, "alice").id;
+    let key = Credential { kind: CredentialKind::SecurityKey, ..passkey(alice, 2) };
+    let made = |number| Factor::Credential(Box::new(key.clone()), ceremony(number));
+    store.invite(&invitation(alice, 1)).unwrap();
+    let both = |number| Enrolment {
+        factors: vec![app(alice, 1), made(number)],
+        ..by_link(1, app(alice, 1), &session(alice, 1))
+    };
+    let phone = FactorId::of([1; 16]);
+
+    assert_eq!(store.enrol(&both(1)).unwrap(), Spent::First);
+    let stepped = store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 2)).unwrap();
+    let again = store.sign_in_by_step(&phone, TimeStep(101), &session(alice, 3)).unwrap();
+    // Neither a passkey nor somebody else's key is asked for.
+    store.invite(&invitation(alice, 4)).unwrap();
+    let factor = Factor::Credential(Box::new(passkey(alice, 4)), ceremony(4));
+    assert_eq!(store.enrol(&by_link(4, factor, &session(alice, 4))).unwrap(), Spent::First);
+    let stepped_too = store.sign_in_by_step(&phone, TimeStep(102), &session(alice, 5)).unwrap();
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 6)).unwrap();
+    assert_eq!(store.enrol(&by_link(6, app(bob, 6), &session(bob, 6))).unwrap(), Spent::First);
+    let bobs = store.sign_in_by_step(&FactorId::of([6; 16]), TimeStep(101), &session(bob, 7)).unwrap();
+
+    assert_eq!(stepped, StepSpent::KeyNeeded(vec![key.clone()]));
+    assert_eq!(again, StepSpent::Before);
+    assert_eq!(stepped_too, StepSpent::KeyNeeded(vec![key]));
+    assert_eq!(bobs, StepSpent::SignedIn);
+    assert_eq!(store.live_sessions(START).unwrap().iter().filter(|open| open.user == alice).count(), 2);
+}
+
+fn of_two_sign_in_methods_that_go_together_none_is_added_where_one_cannot_be<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (alice, bob) = (add(&mut store, "alice").id, add(&mut store, "bob").id);
+    store.invite(&invitation(alice, 1)).unwrap();
+    store.invite(&invitation(bob, 2)).unwrap();
+    let taken = Credential { credential_id: vec![1; 32], ..passkey(bob, 2) };
+    let made = |key: Credential, number| Factor::Credential(Box::new(key), ceremony(number));
+    assert_eq!(
+        store.enrol(&by_link(1, made(passkey(alice, 1), 1), &session(alice, 1))).unwrap(),
+        Spent::First
+    );
+
+    let both =
+        Enrolment { factors: vec![app(bob, 3), made(taken, 2)], ..by_link(2, app(bob, 3), &session(bob, 2)) };
+
+    assert_eq!(store.enrol(&both).unwrap(), Spent::Before);
+    assert_eq!((store.authenticators(bob).unwrap().len(), store.credentials(bob).unwrap().len()), (0, 0));
+    assert_eq!(store.invitation(&[2; 32]).unwrap().unwrap().used_at, None);
 }
 
 fn codes_and_password_change_with_an_enrolment_that_brings_new_ones_and_only_then<S: Shelf>() {
@@ -712,7 +769,7 @@ fn what_was_over_is_forgotten_and_nothing_else<S: Shelf>() {
     store.invite(&NewInvitation { expires_at: after(901), ..invitation(alice, 2) }).unwrap();
     let short = Session { expires_at: after(300), ..session(alice, 3) };
     let spent = store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(103), &short).unwrap();
-    assert_eq!(spent, Spent::First);
+    assert_eq!(spent, StepSpent::SignedIn);
 
     store.forget(after(901)).unwrap();
 
@@ -777,7 +834,7 @@ fn what_changes_nothing_is_not_heard<S: Shelf>() {
     assert_eq!(writer.add_user(&alice.name, Role::User, START).unwrap(), Added::Exists);
     let replayed =
         writer.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(100), &session(alice.id, 2)).unwrap();
-    assert_eq!(replayed, Spent::Before);
+    assert_eq!(replayed, StepSpent::Before);
     writer.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice.id, 1)).unwrap_err();
     writer.record_activity(&[(SessionId([1; 32]), after(60))]).unwrap();
     writer.end_sessions(&Sessions::One(SessionId([9; 32])), EndReason::Revoked, after(5)).unwrap();
@@ -903,11 +960,11 @@ fn a_disabled_user_spends_nothing_and_a_change_by_hand_is_heard() {
     assert_eq!(store.user(alice).unwrap().unwrap().disabled_at, Some(after(5)));
     let by_step = store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, 2)).unwrap();
     let by_link = store.enrol(&by_link(2, app(alice, 2), &session(alice, 3))).unwrap();
-    assert_eq!((by_step, by_link), (Spent::Before, Spent::Before));
+    assert_eq!((by_step, by_link), (StepSpent::Before, Spent::Before));
     shelf.by_hand().execute("UPDATE user SET disabled_at = NULL", []).unwrap();
     assert_eq!(
         store.sign_in_by_step(&FactorId::of([1; 16]), TimeStep(101), &session(alice, 2)).unwrap(),
-        Spent::First,
+        StepSpent::SignedIn,
         "the refused step was not spent"
     );
 }

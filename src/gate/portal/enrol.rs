@@ -2,8 +2,8 @@
 //!
 //! The state between the steps is sealed into the form, so that a stranger's visit writes nothing to
 //! the store. Nothing is switched on before it was proven and the recovery codes were saved; then one
-//! transaction spends what permitted the enrolment, adds the sign-in method and the codes, and opens
-//! the session. Somebody who leaves in between starts again with the same link.
+//! transaction spends what permitted the enrolment, adds the sign-in methods and the codes, and opens
+//! the session. A security key without a PIN is no way in by itself: it comes with an authenticator app. Somebody who leaves in between starts again with the same link.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 
 use super::{
     Answer, Form, Visit,
-    enrol_state::{self, Progress, Proven, State},
+    enrol_state::{self, Progress, Proofs, Proven, State},
     pages,
 };
 use crate::{
     account::{
-        Authenticator, Ceremony, Credential, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep,
-        User,
+        Authenticator, Ceremony, Credential, CredentialKind, Factor, FactorId, InvitationPurpose, Method,
+        Scope, TimeStep, User,
     },
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
@@ -107,7 +107,7 @@ impl Gate {
             Ok(guest) => Ok(if self.settings.auth.passkey {
                 self.passkey_form(visit, &guest)
             } else {
-                self.fresh_totp_form(visit, &guest)
+                self.fresh_totp_form(visit, &guest, None)
             }),
             Err(error) => Ok(self.invitation_refused(visit, error)),
         }
@@ -130,8 +130,8 @@ impl Gate {
         self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
     }
 
-    fn fresh_totp_form(&self, visit: &Visit<'_>, guest: &Guest) -> Reply {
-        self.totp_form(visit, StatusCode::OK, guest, &totp::Secret::random(), &Again::default())
+    fn fresh_totp_form(&self, visit: &Visit<'_>, guest: &Guest, key: Option<Box<Proven>>) -> Reply {
+        self.totp_form(visit, StatusCode::OK, guest, &totp::Secret::random(), &Again::default(), key)
     }
 
     /// Whoever may enrol by a state that came back.
@@ -233,10 +233,12 @@ impl Gate {
         guest: &Guest,
         secret: &totp::Secret,
         again: &Again,
+        key: Option<Box<Proven>>,
     ) -> Reply {
         let account = format!("{}@{}", guest.user.name, self.settings.public_url.host());
         let otpauth = secret.to_url(&account, ISSUER);
-        let progress = Progress::AddingApp { secret: secret.expose().to_vec().into() };
+        let beside_key = key.is_some();
+        let progress = Progress::AddingApp { secret: secret.expose().to_vec().into(), key };
         let page = pages::EnrolTotp {
             step: pages::Step { at: 1, of: STEPS },
             user: guest.user.name.as_str(),
@@ -249,6 +251,7 @@ impl Gate {
             wrong_code: again.wrong_code,
             password: self.settings.auth.password,
             password_problem: again.password,
+            beside_key,
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
@@ -263,18 +266,29 @@ impl Gate {
         };
         let sealed_at = state.sealed_at();
         match state.progress {
-            Progress::Choosing | Progress::CreatingPasskey(_)
+            Progress::Choosing | Progress::Creating(_)
                 if self.settings.auth.totp && form.get("method") == "totp" =>
             {
-                Ok(self.fresh_totp_form(visit, &guest))
+                Ok(self.fresh_totp_form(visit, &guest, None))
             }
-            Progress::Choosing | Progress::CreatingPasskey(_) => Ok(self.passkey_form(visit, &guest)),
-            Progress::Proven(proven) => self.after_proof(visit, guest, proven, None).await,
-            Progress::AddingApp { secret } => {
+            Progress::Choosing | Progress::Creating(_) => Ok(self.passkey_form(visit, &guest)),
+            Progress::Proven(proven) => {
+                let user = guest.user.id;
+                let apps = self.store.call(move |store| store.authenticators(user)).await?;
+                if !proven.needs_app(!apps.is_empty(), guest.recovering) {
+                    self.after_proof(visit, guest, proven.into(), None).await
+                } else if self.settings.auth.totp {
+                    Ok(self.fresh_totp_form(visit, &guest, Some(Box::new(proven))))
+                } else {
+                    // Apps were forbidden since.
+                    Ok(self.passkey_form(visit, &guest))
+                }
+            }
+            Progress::AddingApp { secret, key } => {
                 let Some(secret) = totp::Secret::from_bytes(&secret) else {
                     return Ok(self.invitation_refused(visit, InviteError::Unknown));
                 };
-                let proven = match self.proven_by_code(visit, form, sealed_at, &guest, &secret) {
+                let proven = match self.proven_by_code(visit, form, sealed_at, &guest, &secret, key) {
                     Ok(proven) => proven,
                     Err(reply) => return Ok(*reply),
                 };
@@ -291,7 +305,7 @@ impl Gate {
         }
     }
 
-    /// The app's proof, or the form again.
+    /// The app's proof, beside that of the security key where there is one; or the form again.
     fn proven_by_code(
         &self,
         visit: &Visit<'_>,
@@ -299,7 +313,8 @@ impl Gate {
         sealed_at: Timestamp,
         guest: &Guest,
         secret: &totp::Secret,
-    ) -> Result<Proven, Box<Reply>> {
+        key: Option<Box<Proven>>,
+    ) -> Result<Proofs, Box<Reply>> {
         let name = enrol_state::name(form.get("name"));
         let mut again = Again { name, ..Again::default() };
         if self.settings.auth.password {
@@ -308,7 +323,11 @@ impl Gate {
         let verified = totp::verify(secret, form.get("code"), visit.now, TimeStep(0));
         let status = match verified {
             Ok(step) if visit.now.since(sealed_at) <= STATE_LIFETIME && again.password.is_none() => {
-                return Ok(Proven::totp(secret, step, &again.name));
+                let app = Proven::totp(secret, step, &again.name);
+                return Ok(match key {
+                    Some(key) => Proofs { first: *key, second: Some(app) },
+                    None => app.into(),
+                });
             }
             Ok(_) => StatusCode::OK,
             Err(error) => {
@@ -323,15 +342,15 @@ impl Gate {
                 StatusCode::FORBIDDEN
             }
         };
-        Err(Box::new(self.totp_form(visit, status, guest, secret, &again)))
+        Err(Box::new(self.totp_form(visit, status, guest, secret, &again, key)))
     }
 
-    /// A sign-in method works. Whoever has no recovery codes saves some first.
+    /// A way in works. Whoever has no recovery codes saves some first.
     async fn after_proof(
         &self,
         visit: &Visit<'_>,
         guest: Guest,
-        proven: Proven,
+        proven: Proofs,
         password: Option<String>,
     ) -> Answer {
         let user = guest.user.id;
@@ -349,7 +368,7 @@ impl Gate {
         visit: &Visit<'_>,
         status: StatusCode,
         guest: &Guest,
-        proven: Proven,
+        proven: Proofs,
         codes: Vec<String>,
         password: Option<String>,
         typed_wrong: bool,
@@ -372,7 +391,7 @@ impl Gate {
         visit: &Visit<'_>,
         typed: &str,
         guest: Guest,
-        proven: Proven,
+        proven: Proofs,
         codes: Vec<String>,
         password: Option<String>,
     ) -> Answer {
@@ -393,21 +412,27 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         guest: Guest,
-        proven: Proven,
+        proven: Proofs,
         recovery_codes: Option<Vec<[u8; 32]>>,
         password: Option<String>,
     ) -> Answer {
         let Guest { by, user, .. } = guest;
-        let (factor, method) = self.factor(&user, proven, visit.now);
+        let (first, method) = self.factor(&user, proven.first, visit.now);
+        let second = proven.second.map(|second| self.factor(&user, second, visit.now));
+        let added: Vec<Method> =
+            [method].into_iter().chain(second.as_ref().map(|(_, method)| *method)).collect();
+        let factors = [first].into_iter().chain(second.map(|(factor, _)| factor)).collect();
         let session_secret = SessionSecret::random();
         let session = self.new_session(visit, &user, method, &session_secret);
         let renewed = recovery_codes.is_some();
-        let enrolment = Enrolment { by, factor, recovery_codes, password, session: session.clone() };
+        let enrolment = Enrolment { by, factors, recovery_codes, password, session: session.clone() };
         match self.store.call(move |store| store.enrol(&enrolment)).await? {
             Spent::Before => Ok(self.invitation_refused(visit, InviteError::Used)),
             Spent::First => {
-                let renewal = renewed.then_some(Action::RecoveryRenew);
-                for action in [Action::InviteUse, Action::FactorAdd].into_iter().chain(renewal) {
+                let used = [(Action::InviteUse, method)].into_iter();
+                let added = added.into_iter().map(|method| (Action::FactorAdd, method));
+                let renewed = renewed.then_some((Action::RecoveryRenew, method));
+                for (action, method) in used.chain(added).chain(renewed) {
                     self.audit.record(
                         &Event::new(action, Outcome::Success)
                             .from(visit.client.ip())
@@ -437,12 +462,17 @@ impl Gate {
                 };
                 (Factor::Authenticator(authenticator), Method::Totp)
             }
-            Proven::Passkey { credential, name, ceremony, ceremony_expires_at } => {
+            Proven::Credential { credential, name, ceremony, ceremony_expires_at } => {
+                let method = credential.kind.into();
+                let default_name = match credential.kind {
+                    CredentialKind::Passkey => "Passkey",
+                    CredentialKind::SecurityKey => "Security key",
+                };
                 let kept = Credential {
                     id: FactorId::of(secret::random()),
                     user: user.id,
                     kind: credential.kind,
-                    name: if name.is_empty() { "Passkey".to_owned() } else { name },
+                    name: if name.is_empty() { default_name.to_owned() } else { name },
                     credential_id: credential.credential_id,
                     record: credential.record,
                     counter: credential.counter,
@@ -455,7 +485,7 @@ impl Gate {
                 };
                 let expires_at = Timestamp::from_millis(ceremony_expires_at);
                 let ceremony = Ceremony { hash: ceremony, expires_at };
-                (Factor::Credential(Box::new(kept), ceremony), Method::Passkey)
+                (Factor::Credential(Box::new(kept), ceremony), method)
             }
         }
     }

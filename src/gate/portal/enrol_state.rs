@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{Ceremony, SessionId, TimeStep, UserId},
+    account::{Ceremony, CredentialKind, SessionId, TimeStep, UserId},
     gate::ceremony::{
         totp::Secret,
         webauthn::{Registered, Registration},
@@ -42,19 +42,21 @@ enum By {
 pub(super) enum Progress {
     /// Whoever came may enrol. Nothing was chosen yet.
     Choosing,
-    /// A passkey is being made: its challenge was given out, no response came yet.
-    CreatingPasskey(Box<Registration>),
+    /// A passkey or security key is being made: its challenge was given out, no response came yet.
+    Creating(Box<Registration>),
     /// A sign-in method was proven by a script. The form that goes on comes next.
     Proven(Proven),
     /// An authenticator app is being added: its secret was shown, no code was checked yet.
     AddingApp {
         /// The secret in the QR code.
         secret: Zeroizing<Vec<u8>>,
+        /// The security key that it goes with, where one was proven first.
+        key: Option<Box<Proven>>,
     },
-    /// A sign-in method was proven; the recovery codes are shown and not confirmed yet.
+    /// A way in was proven; the recovery codes are shown and not confirmed yet.
     SavingCodes {
         /// What was proven.
-        proven: Proven,
+        proven: Proofs,
         /// The codes, as they are written.
         codes: Vec<String>,
         /// The hash of the password that was chosen, where one is wanted.
@@ -74,8 +76,8 @@ pub(super) enum Proven {
         /// What its owner calls it; empty for the default.
         name: String,
     },
-    /// A passkey was made, for a challenge of ours.
-    Passkey {
+    /// A passkey or security key was made, for a challenge of ours.
+    Credential {
         /// The credential.
         credential: Registered,
         /// What its owner calls it; empty for the default.
@@ -97,8 +99,8 @@ pub(super) fn name(typed: &str) -> String {
 
 impl Proven {
     /// From a registration that was finished.
-    pub(super) fn passkey(credential: Registered, typed: &str, ceremony: Ceremony) -> Self {
-        Self::Passkey {
+    pub(super) fn credential(credential: Registered, typed: &str, ceremony: Ceremony) -> Self {
+        Self::Credential {
             credential,
             name: name(typed),
             ceremony: ceremony.hash,
@@ -110,6 +112,33 @@ impl Proven {
     pub(super) fn totp(secret: &Secret, step: TimeStep, name: &str) -> Self {
         let secret = Zeroizing::new(secret.expose().to_vec());
         Self::Totp { secret, step: step.0, name: name.to_owned() }
+    }
+
+    /// Whether an authenticator app must still be added, for somebody who has one (or not) and may have
+    /// lost it (or not): a security key is no way in by itself.
+    pub(super) fn needs_app(&self, has_app: bool, recovering: bool) -> bool {
+        match self {
+            Self::Totp { .. } => false,
+            Self::Credential { credential, .. } => match credential.kind {
+                CredentialKind::Passkey => false,
+                CredentialKind::SecurityKey => !has_app || recovering,
+            },
+        }
+    }
+}
+
+/// What is switched on together.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Proofs {
+    /// How its owner signed in by proving it.
+    pub(super) first: Proven,
+    /// The authenticator app beside a security key.
+    pub(super) second: Option<Proven>,
+}
+
+impl From<Proven> for Proofs {
+    fn from(first: Proven) -> Self {
+        Self { first, second: None }
     }
 }
 
@@ -151,5 +180,43 @@ impl State {
     pub(super) fn open(key: &Key, text: &str) -> Option<Self> {
         let sealed = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
         serde_json::from_slice(&key.open(CONTEXT, &sealed)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(kind: CredentialKind) -> Proven {
+        let credential = Registered {
+            kind,
+            credential_id: vec![1],
+            record: String::new(),
+            counter: 0,
+            synced: false,
+            aaguid: [0; 16],
+            transports: Vec::new(),
+        };
+        Proven::credential(credential, "", Ceremony { hash: [0; 32], expires_at: Timestamp::from_secs(0) })
+    }
+
+    #[test]
+    fn a_security_key_alone_is_no_way_in() {
+        let app = Proven::totp(&Secret::random(), TimeStep(1), "");
+        let (passkey, key) = (made(CredentialKind::Passkey), made(CredentialKind::SecurityKey));
+        #[rustfmt::skip]
+        let table = [
+            // proven                    has an app  recovering  needs an app
+            ("an app",         &app,     false,      false,      false),
+            ("a passkey",      &passkey, false,      false,      false),
+            ("a passkey",      &passkey, true,       true,       false),
+            ("a security key", &key,     false,      false,      true),
+            ("a security key", &key,     true,       false,      false),
+            ("a security key", &key,     true,       true,       true),
+            ("a security key", &key,     false,      true,       true),
+        ];
+        for (case, proven, has_app, recovering, expected) in table {
+            assert_eq!(proven.needs_app(has_app, recovering), expected, "{case}, {has_app}, {recovering}");
+        }
     }
 }

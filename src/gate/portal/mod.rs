@@ -1,7 +1,7 @@
 //! The gate's own pages, under `/_gate/`.
 //!
-//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `enrol` and `passkey`, each a
-//! thin shell around a ceremony. [`Portal`] makes the replies that need no ceremony: refusals, faults,
+//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `second_factor`, `enrol`
+//! and `passkey`, each a thin shell around a ceremony. [`Portal`] makes the replies that need no ceremony: refusals, faults,
 //! the redirect to the sign-in page.
 
 pub mod assets;
@@ -13,6 +13,7 @@ mod next;
 pub mod pages;
 mod passkey;
 mod recover;
+mod second_factor;
 pub(super) mod sign_in;
 pub mod words;
 
@@ -382,6 +383,7 @@ impl Gate {
             (Route::PasskeySignIn, _) => self.passkey_sign_in(&visit, &body).await,
             (Route::PasskeyCreateOptions, _) => self.passkey_create_options(&visit, &body).await,
             (Route::PasskeyCreate, _) => self.passkey_create(&visit, &body).await,
+            (Route::SecurityKeySignIn, _) => self.sign_in_by_key(&visit, &body).await,
             (Route::WellKnown, _) => Ok(self.no_such_page(&visit)),
         };
         answered.unwrap_or_else(|error| self.store_failed(visit.head, visit.now, &error))

@@ -1,11 +1,14 @@
-//! The page script's side of passkeys: JSON in, JSON out.
+//! The page script's side of passkeys and security keys: JSON in, JSON out.
 //!
 //! | endpoint                   | sends                       | receives             |
 //! |----------------------------|-----------------------------|----------------------|
 //! | `passkey/sign-in-options`  | `{}` or `{user}`            | `{state, publicKey}` |
 //! | `passkey/sign-in`          | `{state, credential}`       | `{next}`, a cookie   |
-//! | `passkey/create-options`   | `{state}` of the enrolment  | `{state, publicKey}` |
+//! | `passkey/create-options`   | `{state, kind}`, the enrolment's state | `{state, publicKey}` |
 //! | `passkey/create`           | `{state, name, credential}` | `{state}` for the form that goes on |
+//! | `security-key/sign-in`     | `{state, credential}`       | `{next}`, a cookie   |
+//!
+//! The last one's options come with its page (`second_factor`).
 //!
 //! What happens between two of them is sealed in `state` and nowhere else. A sign-in spends its state in
 //! the transaction that opens the session, an enrolment in the one that adds the credential (`enrol`).
@@ -23,7 +26,7 @@ use super::{
     next,
 };
 use crate::{
-    account::{Ceremony, CredentialKind, Method, UserName},
+    account::{Ceremony, CredentialKind, FactorId, Method, UserId, UserName},
     audit::{Action, Event, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -45,6 +48,10 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 const SIGN_IN: &[u8] = b"passkey-sign-in";
 
+/// Most security keys of a user: all of them stand in the sealed state of a sign-in, which a small body
+/// must bring back.
+const SECURITY_KEYS: usize = 8;
+
 /// Most characters of a user name that are looked at: what is longer is nobody's name.
 const TYPED: usize = 64;
 
@@ -57,8 +64,8 @@ struct SignInOptions {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignIn {
-    state: String,
+pub(super) struct SignIn {
+    pub(super) state: String,
     credential: PublicKeyCredential,
 }
 
@@ -66,6 +73,12 @@ struct SignIn {
 #[serde(deny_unknown_fields)]
 struct CreateOptions {
     state: String,
+    #[serde(default = "passkey")]
+    kind: CredentialKind,
+}
+
+fn passkey() -> CredentialKind {
+    CredentialKind::Passkey
 }
 
 #[derive(Deserialize)]
@@ -81,6 +94,32 @@ struct Create {
 struct SignInState {
     started_at: i64,
     authentication: Authentication,
+}
+
+/// A sign-in between its halves.
+pub(super) struct Pending {
+    pub(super) started_at: Timestamp,
+    pub(super) authentication: Authentication,
+    /// What was shown before; `None` for a passkey, which needs nothing before it.
+    pub(super) after: Option<FirstFactor>,
+}
+
+/// A code that was right, and is spent.
+#[derive(Debug, Clone)]
+pub(super) struct FirstFactor {
+    pub(super) user: UserId,
+    pub(super) name: UserName,
+    /// The authenticator app that it came from.
+    pub(super) app: FactorId,
+}
+
+impl Pending {
+    fn method(&self) -> Method {
+        match self.after {
+            None => Method::Passkey,
+            Some(_) => Method::SecurityKey,
+        }
+    }
 }
 
 /// Why a body is not what the script sends.
@@ -104,9 +143,10 @@ fn read<T: DeserializeOwned>(fields: &HeaderMap, body: &[u8]) -> Result<T, JsonE
     json::parse(body).map_err(|_| JsonError::Shape)
 }
 
-/// Why a sign-in with a passkey came to nothing. The person reads one sentence for all of these.
+/// Why a sign-in with a passkey or security key came to nothing. The person reads one sentence for all of
+/// these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum PasskeyError {
+pub(super) enum AssertionRefusal {
     /// Not a state of ours, or one of something else.
     #[error("a ceremony that this gate did not start")]
     State,
@@ -119,21 +159,25 @@ enum PasskeyError {
     /// The user may not sign in.
     #[error("the user is disabled")]
     Disabled,
+    /// Before the security key came a code of an app that was removed since.
+    #[error("the authenticator app whose code came first is gone")]
+    NoAuthenticator,
     /// The ceremony was used before, or another sign-in came first.
     #[error("a ceremony that was used already")]
     Spent,
 }
 
-impl From<&PasskeyError> for Reason {
-    fn from(error: &PasskeyError) -> Self {
+impl From<&AssertionRefusal> for Reason {
+    fn from(error: &AssertionRefusal) -> Self {
         let word = match error {
-            PasskeyError::State => "unknown_ceremony",
-            PasskeyError::Late => "late_ceremony",
-            PasskeyError::Spent => "ceremony_reused",
-            PasskeyError::Disabled => "disabled",
-            PasskeyError::Assertion(AssertionError::UnknownCredential) => "unknown_credential",
-            PasskeyError::Assertion(AssertionError::Cloned { .. }) => "cloned_authenticator",
-            PasskeyError::Assertion(
+            AssertionRefusal::State => "unknown_ceremony",
+            AssertionRefusal::Late => "late_ceremony",
+            AssertionRefusal::Spent => "ceremony_reused",
+            AssertionRefusal::Disabled => "disabled",
+            AssertionRefusal::NoAuthenticator => "not_enrolled",
+            AssertionRefusal::Assertion(AssertionError::UnknownCredential) => "unknown_credential",
+            AssertionRefusal::Assertion(AssertionError::Cloned { .. }) => "cloned_authenticator",
+            AssertionRefusal::Assertion(
                 AssertionError::Response(_)
                 | AssertionError::NotAllowed
                 | AssertionError::NoUserHandle
@@ -163,8 +207,20 @@ impl From<&RegistrationError> for Reason {
 }
 
 impl Gate {
+    /// What the script asks, where passkeys are offered.
+    fn script_for_passkeys<T: DeserializeOwned>(
+        &self,
+        visit: &Visit<'_>,
+        body: &[u8],
+    ) -> Result<(&RelyingParty, T), Box<Reply>> {
+        if self.passkeys().is_none() {
+            return Err(Box::new(self.no_such_page(visit)));
+        }
+        self.script(visit, body)
+    }
+
     /// What the script asks, where WebAuthn can work at all.
-    fn script<T: DeserializeOwned>(
+    pub(super) fn script<T: DeserializeOwned>(
         &self,
         visit: &Visit<'_>,
         body: &[u8],
@@ -179,7 +235,7 @@ impl Gate {
 
     /// Whoever asks gets options, known or not, and nothing is written down.
     pub(super) async fn passkey_sign_in_options(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
-        let (relying_party, request): (_, SignInOptions) = match self.script(visit, body) {
+        let (relying_party, request): (_, SignInOptions) = match self.script_for_passkeys(visit, body) {
             Ok(asked) => asked,
             Err(reply) => return Ok(*reply),
         };
@@ -219,61 +275,103 @@ impl Gate {
         if let Err(reply) = self.sign_in_rate(visit) {
             return Ok(*reply);
         }
-        let (relying_party, request): (_, SignIn) = match self.script(visit, body) {
+        let (relying_party, request): (_, SignIn) = match self.script_for_passkeys(visit, body) {
             Ok(asked) => asked,
             Err(reply) => return Ok(*reply),
         };
-        let mut claimed = None;
-        match self.sign_in_by_passkey(visit, relying_party, &request, &mut claimed).await? {
-            Ok(reply) => Ok(reply),
-            Err(error) => {
-                let event = Event::new(Action::SignIn, Outcome::Failure)
-                    .from(visit.client.ip())
-                    .by(Method::Passkey)
-                    .because(&error);
-                self.audit.record(&match &claimed {
-                    Some(name) => event.of(name),
-                    None => event,
-                });
-                Ok(refused("no_match"))
-            }
-        }
+        let Some(asked) = self.open_sign_in(&request.state) else {
+            return Ok(self.assertion_refused(visit, Method::Passkey, None, &AssertionRefusal::State));
+        };
+        self.sign_in_by_assertion(visit, relying_party, &request, asked).await
     }
 
-    /// `claimed` becomes the owner of the credential that the answer names, proven or not.
-    async fn sign_in_by_passkey(
+    /// The second half of a sign-in, by a passkey or after another factor: one session, or one event that
+    /// tells why not.
+    pub(super) async fn sign_in_by_assertion(
         &self,
         visit: &Visit<'_>,
         relying_party: &RelyingParty,
         request: &SignIn,
-        claimed: &mut Option<UserName>,
-    ) -> Result<Result<Reply, PasskeyError>, StoreError> {
-        let Some(state) = self.open_sign_in(&request.state) else { return Ok(Err(PasskeyError::State)) };
-        let started_at = Timestamp::from_millis(state.started_at);
-        if visit.now.since(started_at) > LIFETIME {
-            return Ok(Err(PasskeyError::Late));
+        asked: Pending,
+    ) -> Answer {
+        let method = asked.method();
+        let mut claimed = asked.after.as_ref().map(|after| after.name.clone());
+        match self.session_by_assertion(visit, relying_party, request, asked, &mut claimed).await? {
+            Ok(reply) => Ok(reply),
+            Err(refusal) => Ok(self.assertion_refused(visit, method, claimed.as_ref(), &refusal)),
         }
+    }
+
+    pub(super) fn assertion_refused(
+        &self,
+        visit: &Visit<'_>,
+        method: Method,
+        user: Option<&UserName>,
+        refusal: &AssertionRefusal,
+    ) -> Reply {
+        let event =
+            Event::new(Action::SignIn, Outcome::Failure).from(visit.client.ip()).by(method).because(refusal);
+        self.audit.record(&match user {
+            Some(name) => event.of(name),
+            None => event,
+        });
+        refused("no_match")
+    }
+
+    /// `claimed` becomes the owner of the credential that the answer names, proven or not, if nobody was
+    /// named before.
+    async fn session_by_assertion(
+        &self,
+        visit: &Visit<'_>,
+        relying_party: &RelyingParty,
+        request: &SignIn,
+        asked: Pending,
+        claimed: &mut Option<UserName>,
+    ) -> Result<Result<Reply, AssertionRefusal>, StoreError> {
+        if visit.now.since(asked.started_at) > LIFETIME {
+            return Ok(Err(AssertionRefusal::Late));
+        }
+        let method = asked.method();
+        let Pending { started_at, authentication, after } = asked;
         let credential_id = request.credential.raw_id.clone();
-        let owned = self.store.call(move |store| store.credential_of(&credential_id)).await?;
-        *claimed = owned.as_ref().map(|owned| owned.user.name.clone());
+        let first = after.clone();
+        let (owned, first_is_there) = self
+            .store
+            .call(move |store| {
+                let first_is_there = match first {
+                    None => true,
+                    Some(first) => store.authenticators(first.user)?.iter().any(|app| app.id == first.app),
+                };
+                Ok((store.credential_of(&credential_id)?, first_is_there))
+            })
+            .await?;
+        if claimed.is_none() {
+            *claimed = owned.as_ref().map(|owned| owned.user.name.clone());
+        }
         let finished =
-            relying_party.finish_authentication(&state.authentication, &request.credential, owned.as_ref());
+            relying_party.finish_authentication(&authentication, &request.credential, owned.as_ref());
         let (assertion, user) = match (finished, owned) {
             (Err(error), _) => return Ok(Err(error.into())),
             (Ok(_), None) => return Ok(Err(AssertionError::UnknownCredential.into())),
             (Ok(_), Some(owned)) if owned.user.disabled_at.is_some() => {
-                return Ok(Err(PasskeyError::Disabled));
+                return Ok(Err(AssertionRefusal::Disabled));
             }
             (Ok(assertion), Some(owned)) => (assertion, owned.user),
         };
+        if after.is_some_and(|after| after.user != user.id) {
+            return Ok(Err(AssertionError::NotAllowed.into()));
+        }
+        if !first_is_there {
+            return Ok(Err(AssertionRefusal::NoAuthenticator));
+        }
         let secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, Method::Passkey, &secret);
+        let session = self.new_session(visit, &user, method, &secret);
         let ceremony = ceremony(&request.state, started_at);
         let stored = session.clone();
         let spent =
             self.store.call(move |store| store.sign_in_by_assertion(&assertion, &ceremony, &stored)).await?;
         Ok(match spent {
-            Spent::Before => Err(PasskeyError::Spent),
+            Spent::Before => Err(AssertionRefusal::Spent),
             Spent::First => {
                 let next = next::after_sign_in(visit.head.uri.query());
                 let reply = Reply::json(StatusCode::OK, &json!({ "next": next }));
@@ -282,14 +380,17 @@ impl Gate {
         })
     }
 
-    fn open_sign_in(&self, state: &str) -> Option<SignInState> {
+    fn open_sign_in(&self, state: &str) -> Option<Pending> {
         let sealed = data_encoding::BASE64URL_NOPAD.decode(state.as_bytes()).ok()?;
-        serde_json::from_slice(&self.ceremony_key().open(SIGN_IN, &sealed)?).ok()
+        let state: SignInState = serde_json::from_slice(&self.ceremony_key().open(SIGN_IN, &sealed)?).ok()?;
+        let started_at = Timestamp::from_millis(state.started_at);
+        Some(Pending { started_at, authentication: state.authentication, after: None })
     }
 
-    /// Somebody who takes up an invitation wants a passkey.
+    /// Somebody who takes up an invitation wants a passkey or, where codes of an app are accepted, a
+    /// security key that has no PIN.
     pub(super) async fn passkey_create_options(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
-        let (relying_party, request): (_, CreateOptions) = match self.script(visit, body) {
+        let (relying_party, request): (_, CreateOptions) = match self.script_for_passkeys(visit, body) {
             Ok(asked) => asked,
             Err(reply) => return Ok(*reply),
         };
@@ -297,7 +398,7 @@ impl Gate {
             return Ok(refused("invitation"));
         };
         match &state.progress {
-            Progress::Choosing | Progress::CreatingPasskey(_) => {}
+            Progress::Choosing | Progress::Creating(_) => {}
             Progress::AddingApp { .. } | Progress::Proven(_) | Progress::SavingCodes { .. } => {
                 return Ok(refused("invitation"));
             }
@@ -309,14 +410,20 @@ impl Gate {
                 return Ok(refused("invitation"));
             }
         };
-        let id = guest.user.id;
+        let (id, kind) = (guest.user.id, request.kind);
         let (handle, present) =
             self.store.call(move |store| Ok((store.user_handle(id)?, store.credentials(id)?))).await?;
         let Some(handle) = handle else { return Ok(refused("invitation")) };
-        let kind = CredentialKind::Passkey;
+        let keys = present.iter().filter(|credential| credential.kind == CredentialKind::SecurityKey).count();
+        match kind {
+            CredentialKind::Passkey => {}
+            CredentialKind::SecurityKey if !self.settings.auth.totp => return Ok(refused("method")),
+            CredentialKind::SecurityKey if keys >= SECURITY_KEYS => return Ok(refused("too_many_keys")),
+            CredentialKind::SecurityKey => {}
+        }
         match relying_party.start_registration(kind, &guest.user.name, &handle, &present) {
             Ok((options, registration)) => {
-                let progress = Progress::CreatingPasskey(Box::new(registration));
+                let progress = Progress::Creating(Box::new(registration));
                 let state = self.sealed(visit, &guest, progress);
                 Ok(Reply::json(StatusCode::OK, &json!({ "state": state, "publicKey": options })))
             }
@@ -327,16 +434,16 @@ impl Gate {
         }
     }
 
-    /// The passkey was made. It is not switched on before the form that goes on.
+    /// The credential was made. It is not switched on before the form that goes on.
     pub(super) async fn passkey_create(&self, visit: &Visit<'_>, body: &[u8]) -> Answer {
-        let (relying_party, request): (_, Create) = match self.script(visit, body) {
+        let (relying_party, request): (_, Create) = match self.script_for_passkeys(visit, body) {
             Ok(asked) => asked,
             Err(reply) => return Ok(*reply),
         };
         let Some(state) = State::open(&self.ceremony_key(), &request.state) else {
             return Ok(refused("invitation"));
         };
-        let Progress::CreatingPasskey(registration) = &state.progress else {
+        let Progress::Creating(registration) = &state.progress else {
             return Ok(refused("invitation"));
         };
         if visit.now.since(state.sealed_at()) > LIFETIME {
@@ -359,7 +466,7 @@ impl Gate {
         match registered {
             Ok(registered) => {
                 let ceremony = ceremony(&request.state, state.sealed_at());
-                let proven = Proven::passkey(registered, &request.name, ceremony);
+                let proven = Proven::credential(registered, &request.name, ceremony);
                 let state = self.sealed(visit, &guest, Progress::Proven(proven));
                 Ok(Reply::json(StatusCode::OK, &json!({ "state": state })))
             }
@@ -368,7 +475,7 @@ impl Gate {
                     &Event::new(Action::InviteUse, Outcome::Failure)
                         .from(visit.client.ip())
                         .of(&guest.user.name)
-                        .by(Method::Passkey)
+                        .by(Method::from(registration.kind()))
                         .because(&error),
                 );
                 Ok(refused("no_match"))

@@ -22,7 +22,7 @@ use crate::{
         lockout::{self, Charge, Verdict},
     },
     secret::{self, Key},
-    store::{Attempt, Sessions, Spent, StoreError, Tried},
+    store::{Attempt, Sessions, StepSpent, StoreError, Tried},
     time::Timestamp,
 };
 
@@ -103,7 +103,7 @@ impl Gate {
             password: self.settings.auth.password,
             codes: self.settings.auth.totp,
             recovery: self.settings.auth.recovery,
-            passkeys: self.relying_party.is_some(),
+            passkeys: self.passkeys().is_some(),
             notice,
             failures,
         };
@@ -193,24 +193,25 @@ impl Gate {
         let secret = SessionSecret::random();
         let session = self.new_session(visit, &user, Method::Totp, &secret);
         let next = next::after_sign_in(visit.head.uri.query());
-        let stored = session.clone();
+        let (stored, app) = (session.clone(), factor.clone());
         let spent = self
             .store
             .call(move |store| {
-                let spent = store.sign_in_by_step(&factor, step, &stored)?;
-                if spent == Spent::First
+                let spent = store.sign_in_by_step(&app, step, &stored)?;
+                if spent != StepSpent::Before
                     && let Err(error) =
                         store.settle_code(stored.user, &attempt, &|guesses| lockout::settled(guesses, charge))
                 {
-                    // The session is open. The code goes on counting as a wrong one.
+                    // The code is spent. It goes on counting as a wrong one.
                     tracing::warn!(error = %error, "counts of wrong codes could not be reset");
                 }
                 Ok(spent)
             })
             .await?;
         match spent {
-            Spent::First => Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await)),
-            Spent::Before => Ok(Err(SignInError::Raced)),
+            StepSpent::SignedIn => Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await)),
+            StepSpent::KeyNeeded(keys) => Ok(Ok(self.ask_for_key(visit, user, factor, &keys))),
+            StepSpent::Before => Ok(Err(SignInError::Raced)),
         }
     }
 

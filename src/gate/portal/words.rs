@@ -99,6 +99,31 @@ words! {
     passkey_unsupported => "This browser does not know passkeys. Use an authenticator app.",
         "Dieser Browser kennt keine Passkeys. Verwenden Sie eine Authenticator-App.";
 
+    // Security keys
+    touch_key => "Touch your security key", "Berühren Sie Ihren Sicherheitsschlüssel";
+    touch_key_lead(user: &str) => "The code was right, {user}. Plug in your security key or hold it to the phone, press the button, and touch the key when it blinks.",
+        "Der Code stimmte, {user}. Stecken Sie Ihren Sicherheitsschlüssel ein oder halten Sie ihn ans Telefon, drücken Sie den Knopf, und berühren Sie den Schlüssel, sobald er blinkt.";
+    use_key => "Use the security key", "Sicherheitsschlüssel verwenden";
+    key_needs_script => "Security keys need JavaScript, which is switched off in this browser. Use a recovery code instead.",
+        "Sicherheitsschlüssel brauchen JavaScript, und das ist in diesem Browser ausgeschaltet. Verwenden Sie stattdessen einen Wiederherstellungscode.";
+    key_cancelled => "The security key was not used: it was cancelled or took too long.",
+        "Der Sicherheitsschlüssel wurde nicht verwendet: abgebrochen, oder es hat zu lange gedauert.";
+    key_refused => "The gate did not accept that security key, or this page had been open for too long. Start again.",
+        "Das Gate hat diesen Sicherheitsschlüssel nicht angenommen, oder diese Seite war zu lange offen. Beginnen Sie von vorn.";
+    key_present => "This security key is already registered for you.", "Dieser Sicherheitsschlüssel ist schon für Sie registriert.";
+    key_untrusted => "Your browser does not trust this page’s certificate, so it refuses security keys here. They will work once the device trusts the gate’s certificate authority.",
+        "Ihr Browser vertraut dem Zertifikat dieser Seite nicht und lehnt Sicherheitsschlüssel darum hier ab. Sie funktionieren, sobald das Gerät der Zertifizierungsstelle des Gates vertraut.";
+    key_bare_address => "This page was opened by a bare IP address, and browsers offer security keys only for names. Open the gate by its name.",
+        "Diese Seite wurde über eine bloße IP\u{2011}Adresse geöffnet, und Browser bieten Sicherheitsschlüssel nur für Namen an. Öffnen Sie das Gate unter seinem Namen.";
+    key_unsupported => "This browser does not know security keys.", "Dieser Browser kennt keine Sicherheitsschlüssel.";
+    key_without_pin => "My security key has no PIN", "Mein Sicherheitsschlüssel hat keine PIN";
+    key_without_pin_lead => "Such a key is no way in by itself: at sign-in it is asked for after the code of an authenticator app. If you have no app yet, you add one next.",
+        "So ein Schlüssel genügt allein nicht: Bei der Anmeldung wird er nach dem Code einer Authenticator\u{2011}App verlangt. Haben Sie noch keine App, fügen Sie gleich eine hinzu.";
+    key_name => "Name of this key", "Name dieses Schlüssels";
+    register_key => "Register the security key", "Sicherheitsschlüssel registrieren";
+    key_works => "Your security key works. Now add the app whose codes it goes with.",
+        "Ihr Sicherheitsschlüssel funktioniert. Fügen Sie jetzt die App hinzu, zu deren Codes er gehört.";
+
     // Enrolment
     enrol => "Set up your sign-in", "Anmeldung einrichten";
     enrol_lead => "You need the invitation that your administrator gave you. Opening its link fills this in by itself.",

@@ -56,6 +56,17 @@ pub struct Registration {
     library: RegistrationOf,
 }
 
+impl Registration {
+    /// What is being made.
+    #[must_use]
+    pub fn kind(&self) -> CredentialKind {
+        match self.library {
+            RegistrationOf::Passkey(_) => CredentialKind::Passkey,
+            RegistrationOf::SecurityKey(_) => CredentialKind::SecurityKey,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum RegistrationOf {
     Passkey(PasskeyRegistration),
@@ -191,9 +202,10 @@ impl RelyingParty {
         state: &Registration,
         response: &RegisterPublicKeyCredential,
     ) -> Result<Registered, RegistrationError> {
-        let (kind, verification) = match state.library {
-            RegistrationOf::Passkey(_) => (CredentialKind::Passkey, Verification::Required),
-            RegistrationOf::SecurityKey(_) => (CredentialKind::SecurityKey, Verification::Indifferent),
+        let kind = state.kind();
+        let verification = match kind {
+            CredentialKind::Passkey => Verification::Required,
+            CredentialKind::SecurityKey => Verification::Indifferent,
         };
         steps::same_identifier(&response.id, &response.raw_id, &response.type_)?;
         steps::client_data(

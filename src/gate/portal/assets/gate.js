@@ -1,4 +1,4 @@
-// The portal's script. Its pages work without it, except for passkeys.
+// The portal's script. Its pages work without it, except for passkeys and security keys.
 //
 // It makes no markup (Trusted Types forbid that) and knows no words: both are in the page, words in data-
 // attributes. Each part looks for its own elements and does nothing where there are none.
@@ -117,7 +117,7 @@ if (retry) {
   setTimeout(again, retry.dataset.retry * 1000);
 }
 
-// Passkeys (WebAuthn level 3).
+// Passkeys and security keys (WebAuthn level 3).
 
 class Refused extends Error {
   constructor(status) {
@@ -157,7 +157,12 @@ function wordsFor(error, words) {
  */
 async function signIn(place, mediation, signal) {
   const user = mediation === "conditional" ? "" : one("#user")?.value.trim();
-  const { state, publicKey } = await post(place.dataset.options, user ? { user } : {}, signal);
+  const asked = await post(place.dataset.options, user ? { user } : {}, signal);
+  await prove(place, asked, mediation, signal);
+}
+
+/** Asks for an assertion, sends it and goes on where the gate says. */
+async function prove(place, { state, publicKey }, mediation, signal) {
   const options = PublicKeyCredential.parseRequestOptionsFromJSON(publicKey);
   const credential = await navigator.credentials.get({ publicKey: options, mediation, signal });
   const { next } = await post(place.dataset.finish, { state, credential });
@@ -167,10 +172,10 @@ async function signIn(place, mediation, signal) {
   location.replace(target);
 }
 
-/** Creates a passkey; the form then goes on with the state that came back. */
+/** Creates a passkey or security key; the form then goes on with the state that came back. */
 async function create(form) {
   const { state: given, name } = form.elements;
-  const { state, publicKey } = await post(form.dataset.options, { state: given.value });
+  const { state, publicKey } = await post(form.dataset.options, { state: given.value, kind: form.dataset.kind });
   const options = PublicKeyCredential.parseCreationOptionsFromJSON(publicKey);
   const credential = await navigator.credentials.create({ publicKey: options });
   ({ state: given.value } = await post(form.dataset.finish, { state, name: name.value, credential }));
@@ -218,10 +223,32 @@ if (signInPlace && passkeysWork) {
   }
 }
 
-const createForm = one("[data-passkey-create]");
-if (createForm) {
+// The security key that comes after the code.
+const keyPlace = one("[data-security-key]");
+if (keyPlace) {
+  const button = one("button", keyPlace);
+  const problem = one("[role=alert]", keyPlace);
+  const { state, publickey } = keyPlace.dataset;
+  keyPlace.hidden = false;
+  button.disabled = !passkeysWork;
+  if (passkeysWork) button.focus();
+  else say(problem, keyPlace.dataset.unsupported);
+  button.addEventListener("click", async () => {
+    if (button.ariaBusy === "true") return;
+    say(problem, "");
+    button.ariaBusy = "true";
+    try {
+      await prove(keyPlace, { state, publicKey: JSON.parse(publickey) });
+    } catch (error) {
+      say(problem, wordsFor(error, keyPlace.dataset));
+      button.ariaBusy = null;
+    }
+  });
+}
+
+for (const createForm of all("[data-passkey-create]")) {
   const problem = one("[role=alert]", createForm);
-  createForm.hidden = false;
+  createForm.closest("[hidden]").hidden = false;
   if (!passkeysWork) {
     say(problem, createForm.dataset.unsupported);
     one("[type=submit]", createForm).disabled = true;

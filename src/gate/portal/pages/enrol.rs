@@ -58,6 +58,8 @@ pub struct EnrolTotp<'a> {
     pub password: bool,
     /// Why the password that was sent can't be one.
     pub password_problem: Option<PasswordError>,
+    /// Whether a security key was proven, which this app goes with.
+    pub beside_key: bool,
 }
 
 impl EnrolTotp<'_> {
@@ -74,7 +76,7 @@ impl EnrolTotp<'_> {
 
 rendered!(EnrolTotp<'t>, "enrol-totp.html");
 
-/// Creates a passkey. The script posts to `/_gate/passkey/create-options` and `/_gate/passkey/create`, then
+/// Creates a passkey or, where apps are accepted, registers a security key without a PIN. The script posts to `/_gate/passkey/create-options` and `/_gate/passkey/create`, then
 /// sends the form with the new `state` it was given. Fields: `state`, `name`; the second form sends `state`
 /// and `method=totp`.
 #[derive(Debug, Clone, Copy)]

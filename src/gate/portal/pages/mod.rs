@@ -3,14 +3,15 @@
 //! A page knows nothing of requests, sessions or the store, and decides nothing: it shows what it is
 //! given. The status and the fields of the answer are the route's business, above all the
 //! `Content-Security-Policy`, under which these pages work: no inline script or style, data for the
-//! script in `data-` attributes, nothing from elsewhere. All pages but the creation of a passkey work
-//! without the script.
+//! script in `data-` attributes, nothing from elsewhere. All pages but those that talk to a passkey
+//! or security key work without the script.
 //!
 //! Text is escaped by the templates; only the QR code goes in as it is.
 
 mod account;
 mod enrol;
 mod refusal;
+mod security_key;
 mod sign_in;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use enrol::{
     EnrolCodes, EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step,
 };
 pub use refusal::{Fingerprints, Refusal, RefusalPage};
+pub use security_key::{KeyCeremony, SecurityKey};
 pub use sign_in::{Recover, SignIn, SignInNotice};
 
 /// Gives a page its `render`, from a template in this folder that sees `look`, `w` (the words) and `page`.

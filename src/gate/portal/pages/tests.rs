@@ -71,8 +71,14 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         wrong_code: false,
         password: false,
         password_problem: None,
+        beside_key: false,
     };
     let passkey = EnrolPasskey { step: step(1), user, state: user, totp: true, trouble: None };
+    let key = SecurityKey {
+        user,
+        ceremony: Some(KeyCeremony { state: user, options: "{\"challenge\":\"A\"}" }),
+        recovery: true,
+    };
     let shown =
         EnrolCodes { step: step(2), user, codes: &codes, made_at: NOW, state: user, typed_wrong: false };
     let account = Account {
@@ -96,6 +102,10 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("enrol-start-unknown", EnrolStart { problem: Some(InvitationProblem::Unknown) }.render(look)),
         ("enrol-totp", totp.render(look)),
         ("enrol-totp-wrong", EnrolTotp { name: user, wrong_code: true, ..totp }.render(look)),
+        ("enrol-totp-beside-key", EnrolTotp { beside_key: true, ..totp }.render(look)),
+        ("security-key", key.render(look)),
+        ("security-key-only", SecurityKey { recovery: false, ..key }.render(look)),
+        ("security-key-address", SecurityKey { ceremony: None, ..key }.render(look)),
         ("enrol-passkey", passkey.render(look)),
         (
             "enrol-passkey-own-authority",
@@ -420,6 +430,8 @@ fn every_phrase_is_used() {
         include_str!("recover.html"),
         include_str!("refusal.html"),
         include_str!("refusal.rs"),
+        include_str!("security-key-words.html"),
+        include_str!("security-key.html"),
         include_str!("sign-in.html"),
         include_str!("signed-out.html"),
     );
