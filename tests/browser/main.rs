@@ -11,3 +11,4 @@ mod demo;
 mod harness_itself;
 mod journey;
 mod passkeys;
+mod security_keys;
