@@ -1,5 +1,5 @@
 //! A security key without a PIN, as people use it: registered beside an app, touched after the code.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
 

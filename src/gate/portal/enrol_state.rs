@@ -39,6 +39,7 @@ enum By {
 
 /// How far somebody got.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is on its way into a form")]
 pub(super) enum Progress {
     /// Whoever came may enrol. Nothing was chosen yet.
     Choosing,

@@ -94,6 +94,7 @@ words! {
         "Ihr Browser vertraut dem Zertifikat dieser Seite nicht und lehnt Passkeys darum hier ab. Sie funktionieren, sobald das Gerät der Zertifizierungsstelle des Gates vertraut. Verwenden Sie bis dahin eine Authenticator-App.";
     passkey_own_authority => "This gate’s certificate comes from its own authority. Where a device does not trust that, browsers refuse passkeys here. Install the authority first, or use an authenticator app.",
         "Das Zertifikat dieses Gates stammt von seiner eigenen Zertifizierungsstelle. Wo ein Gerät dieser nicht vertraut, lehnen Browser Passkeys hier ab. Installieren Sie sie zuerst, oder verwenden Sie eine Authenticator-App.";
+    get_authority => "Download the authority", "Zertifizierungsstelle herunterladen";
     passkey_bare_address => "This page was opened by a bare IP address, and browsers offer passkeys only for names. Open the gate by its name, or use an authenticator app.",
         "Diese Seite wurde über eine bloße IP\u{2011}Adresse geöffnet, und Browser bieten Passkeys nur für Namen an. Öffnen Sie das Gate unter seinem Namen oder verwenden Sie eine Authenticator-App.";
     passkey_unsupported => "This browser does not know passkeys. Use an authenticator app.",
