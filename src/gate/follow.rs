@@ -135,6 +135,11 @@ impl Gate {
     }
 
     async fn end_what_is_over(&self, now: Timestamp) {
+        for session in self.sessions.seemingly_idle(now) {
+            if let Err(error) = self.hear_of_activity(&session).await {
+                tracing::warn!(error = %error, "the store does not say whether a session is idle");
+            }
+        }
         for (session, reason) in self.sessions.sweep(now) {
             let id = session.id;
             let ended =

@@ -150,6 +150,11 @@ impl LiveSessions {
         unheard
     }
 
+    /// Sessions that are about to end as idle, as far as this gate knows.
+    pub(super) fn seemingly_idle(&self, now: Timestamp) -> Vec<Arc<LiveSession>> {
+        self.all().into_iter().filter(|session| session.seems_idle(&self.limits, now)).collect()
+    }
+
     /// The activity that the store does not have yet.
     pub fn unrecorded_activity(&self) -> Vec<(SessionId, Timestamp)> {
         self.all()
@@ -197,17 +202,26 @@ impl LiveSession {
         {
             return Err(reason);
         }
-        let times = Times {
-            created_at: self.created_at,
-            expires_at: self.expires_at,
-            last_active_at: Timestamp::from_millis(self.last_active_at.load(Ordering::Relaxed)),
-        };
-        match session::alive(&times, limits, now) {
+        match session::alive(&self.times(), limits, now) {
             Ok(()) => (*self.over.borrow()).map_or(Ok(()), Err),
             Err(reason) => {
                 self.end(reason);
                 Err(reason)
             }
+        }
+    }
+
+    /// Whether it is about to end as idle, as far as this gate knows: another gate on the store may have
+    /// seen its owner at work.
+    pub(super) fn seems_idle(&self, limits: &SessionLimits, now: Timestamp) -> bool {
+        self.over.borrow().is_none() && session::alive(&self.times(), limits, now) == Err(EndReason::Idle)
+    }
+
+    fn times(&self) -> Times {
+        Times {
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            last_active_at: Timestamp::from_millis(self.last_active_at.load(Ordering::Relaxed)),
         }
     }
 

@@ -294,7 +294,12 @@ impl Gate {
             Err(error) => return Ok(nobody(SessionFact::None(error))),
         };
         let found = match self.sessions.find(id) {
-            Some(session) => Some(session),
+            Some(session) => {
+                if session.seems_idle(self.sessions.limits(), now) {
+                    self.hear_of_activity(&session).await?;
+                }
+                Some(session)
+            }
             None => self.stored_session(id).await?,
         };
         Ok(match found {
@@ -308,6 +313,15 @@ impl Gate {
                 Visitor { fact, session: Some(session) }
             }
         })
+    }
+
+    /// Winds the idle clock by what other gates on this store have written down.
+    async fn hear_of_activity(&self, session: &LiveSession) -> Result<(), StoreError> {
+        let id = session.id;
+        if let Some(stored) = self.store.call(move |store| store.session(id)).await? {
+            session.touch(stored.last_active_at);
+        }
+        Ok(())
     }
 
     /// A session that another gate on this store opened. Only a signed cookie gets this far.

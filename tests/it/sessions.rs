@@ -206,6 +206,33 @@ async fn gates_on_one_store_know_each_others_sessions_and_their_ends() {
 }
 
 #[tokio::test]
+async fn somebody_at_work_at_one_gate_is_not_idle_at_another() {
+    let pve = Pve::start().await;
+    let one = TestGate::in_front_of(&pve).await;
+    let two = one.another(&pve).start().await;
+    let mut alice = one.person("alice").await;
+    let elsewhere = at(&two, &alice);
+    assert!(alive(&elsewhere).await);
+
+    one.clock.advance(50 * MINUTE);
+    alice.client.navigate("/").await;
+    let active = one.clock.now();
+    until("it is written down", async || {
+        let sessions = one.store().live_sessions(one.clock.now()).unwrap();
+        sessions.first().unwrap().last_active_at == active
+    })
+    .await;
+    one.clock.advance(HOUR - MILLI);
+    // The other gate looks at its clocks four times a second; what must not happen cannot be awaited.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    assert!(alive(&alice.client).await);
+    assert!(alive(&elsewhere).await);
+    one.clock.advance(MILLI);
+    assert!(!alive(&elsewhere).await);
+}
+
+#[tokio::test]
 async fn a_revocation_takes_effect_at_a_running_gate() {
     let pve = Pve::start().await;
     let gate = TestGate::in_front_of(&pve).await;
