@@ -10,7 +10,7 @@ use super::{
     output::{Output, relative},
 };
 use crate::{
-    account::{FactorId, User, UserName},
+    account::{CredentialKind, FactorId, User, UserName},
     audit::{Action, Event, Outcome, Reason},
     store::{Removed, Store as _},
     time::Timestamp,
@@ -144,9 +144,15 @@ fn delete(
         None => None,
     };
     let left = if one.is_some() { present.len().saturating_sub(1) } else { 0 };
-    if left == 0 && !yes {
+    // A security key is asked for after a code, and is no way in by itself.
+    let is_way_in = |factor: &Listed| {
+        factor.kind != CredentialKind::SecurityKey.as_str()
+            && one.as_ref().is_some_and(|one| factor.id != *one)
+    };
+    if !present.iter().any(is_way_in) && !yes {
+        let what = if left == 0 { "no sign-in method" } else { "nothing but security keys" };
         let message = format!(
-            "no sign-in method of {name} would be left: say --yes, and give them a new link with `pvegate invite {name} --purpose recover`",
+            "{what} of {name} would be left: say --yes, and give them a new link with `pvegate invite {name} --purpose recover`",
             name = user.name
         );
         return Err(Failure::new(Exit::Refused, message));

@@ -99,10 +99,14 @@ file = \"{dir}/state/audit.jsonl\"
 
     /// The same, by a passkey.
     fn sign_in_by_passkey(&self, name: &str, first: u8) {
+        self.sign_in_by_credential(name, first, CredentialKind::Passkey);
+    }
+
+    fn sign_in_by_credential(&self, name: &str, first: u8, kind: CredentialKind) {
         let key = Credential {
             id: FactorId::of([first; 16]),
             user: self.id_of(name),
-            kind: CredentialKind::Passkey,
+            kind,
             name: "Key".to_owned(),
             credential_id: vec![first; 32],
             record: "{}".to_owned(),
@@ -435,6 +439,30 @@ async fn somebody_with_a_passkey_alone_is_active() {
 
     assert!(table.ends_with("\nalice  user  active  1     0     0/0    2 hours ago\n"), "{table}");
     assert_eq!((&users[0]["passkeys"], &users[0]["security_keys"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn a_security_key_is_listed_as_one_and_counts_as_no_way_in() {
+    let place = Place::quiet();
+    place.run(&["user", "add", "alice"]).await.ok();
+    place.sign_in("alice", 0xa1);
+    place.sign_in_by_credential("alice", 0xa2, CredentialKind::SecurityKey);
+
+    let table = place.run(&["factor", "list", "alice"]).await.ok();
+    let without_yes = place.run(&["factor", "delete", "alice", "a1a1"]).await;
+    let key = place.run(&["factor", "delete", "alice", "a2a2"]).await;
+
+    assert!(table.contains("  security-key  Key    "), "{table}");
+    assert_eq!(without_yes.code, Some(5));
+    assert!(
+        without_yes
+            .stderr
+            .starts_with("pvegate: nothing but security keys of alice would be left: say --yes"),
+        "{}",
+        without_yes.stderr
+    );
+    assert!(key.ok().contains("1 left"));
+    assert_eq!(place.store().authenticators(place.id_of("alice")).unwrap().len(), 1);
 }
 
 #[tokio::test]
