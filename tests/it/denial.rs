@@ -487,8 +487,9 @@ async fn every_page_of_the_gate_is_on_the_list_of_open_ones_or_asks_to_sign_in_f
         "/_gate/sign-in",
         "/_gate/enrol",
         "/_gate/recover",
-        // The ceremonies of signing in and enrolling with a passkey.
+        // The ceremonies of signing in and enrolling with a passkey or security key.
         "/_gate/passkey/",
+        "/_gate/security-key/",
         "/_gate/assets/",
         "/_gate/ca",
         "/_gate/healthz",

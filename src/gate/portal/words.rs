@@ -105,8 +105,8 @@ words! {
     touch_key_lead(user: &str) => "The code was right, {user}. Plug in your security key or hold it to the phone, press the button, and touch the key when it blinks.",
         "Der Code stimmte, {user}. Stecken Sie Ihren Sicherheitsschlüssel ein oder halten Sie ihn ans Telefon, drücken Sie den Knopf, und berühren Sie den Schlüssel, sobald er blinkt.";
     use_key => "Use the security key", "Sicherheitsschlüssel verwenden";
-    key_needs_script => "Security keys need JavaScript, which is switched off in this browser. Use a recovery code instead.",
-        "Sicherheitsschlüssel brauchen JavaScript, und das ist in diesem Browser ausgeschaltet. Verwenden Sie stattdessen einen Wiederherstellungscode.";
+    key_needs_script => "Security keys need JavaScript, which is switched off in this browser.",
+        "Sicherheitsschlüssel brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
     key_cancelled => "The security key was not used: it was cancelled or took too long.",
         "Der Sicherheitsschlüssel wurde nicht verwendet: abgebrochen, oder es hat zu lange gedauert.";
     key_refused => "The gate did not accept that security key, or this page had been open for too long. Start again.",
