@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header, request};
+use http::{HeaderMap, Method, Request, Response, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{
@@ -21,6 +21,7 @@ use crate::{
     audit::{Action, Event, Outcome, Reason},
     connection::{self, head},
     gate::{Decision, Gate, Permitted, portal::UpstreamTrouble},
+    names,
     upstream::{Channel, ConnectError, ResponseBody, Upstream, UpstreamError},
 };
 
@@ -144,9 +145,32 @@ async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
             return reply.into_response().map(Either::Left);
         }
     };
-    match gate.decide(visitor.client, checked).await {
+    match decide(gate, visitor.client, checked).await {
         Decision::Reply(reply) => reply.into_response().map(Either::Left),
         Decision::Forward(permitted) => forward(visitor, permitted).await,
+    }
+}
+
+/// Asks the gate. What a form or a script sends to the gate itself is carried through even if its
+/// sender hangs up meanwhile: hyper drops a request's future then, and an attempt must not be charged, or
+/// a session opened, without a word in the audit log.
+async fn decide(
+    gate: &Arc<Gate>,
+    client: ClientAddr,
+    checked: head::Checked<Request<Incoming>>,
+) -> Decision<Incoming> {
+    let request = checked.get();
+    if request.method() != Method::POST || !request.uri().path().starts_with(names::PREFIX) {
+        return gate.decide(client, checked).await;
+    }
+    let outline = outline(request);
+    let deciding = gate.clone();
+    match tokio::spawn(async move { deciding.decide(client, checked).await }).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            tracing::error!(error = %error, "a request to the gate itself ended in a panic");
+            Decision::Reply(gate.portal().internal(&outline, gate.now()))
+        }
     }
 }
 

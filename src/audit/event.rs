@@ -18,7 +18,7 @@ pub struct Event {
     pub outcome: Outcome,
     /// From where; `None` for the command line.
     pub client: Option<IpAddr>,
-    /// Whose account, if that is known. A name that nobody has is kept as typed, cut and escaped.
+    /// Whose account, if somebody has it. What else is typed for a name may be a secret in the wrong field.
     pub user: Option<String>,
     /// How somebody signed in or tried to.
     pub method: Option<FailedMethod>,
@@ -207,13 +207,6 @@ impl Event {
         self
     }
 
-    /// Concerning whatever was typed where a user's name belongs, cut to 64 characters.
-    #[must_use]
-    pub fn of_typed(mut self, user: &str) -> Self {
-        self.user = Some(user.chars().take(64).collect());
-        self
-    }
-
     /// By this method.
     #[must_use]
     pub fn by(mut self, method: impl Into<FailedMethod>) -> Self {
@@ -398,7 +391,7 @@ mod tests {
             ("é\u{1b}[2J", "\\xc3\\xa9\\x1b[2J"),
         ];
         for (typed, written) in table {
-            let line = failure().of_typed(typed).to_line();
+            let line = Event { user: Some(typed.to_owned()), ..failure() }.to_line();
             let expected = format!(
                 "authentication failure; rhost=203.0.113.9 user=\"{written}\" method=totp reason=bad_code"
             );

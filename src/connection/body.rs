@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Most bytes of a form.
 pub const MAX_FORM: usize = 16 * 1024;
@@ -22,8 +22,11 @@ where
 {
     let mut body = Limited::new(body, limit);
     let mut whole = Vec::new();
+    // Silence is bounded, and so is the whole: a byte at a time would hold a connection for days.
+    let last = Instant::now() + stall * 6;
     loop {
-        match timeout(stall, body.frame()).await {
+        let silence = last.min(Instant::now() + stall);
+        match timeout_at(silence, body.frame()).await {
             Err(_) => return Err(BodyError::Stalled(stall)),
             Ok(None) => return Ok(whole.into()),
             Ok(Some(Ok(frame))) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),

@@ -1,9 +1,9 @@
 //! What the gate does beside answering: it follows the store, looks at the clocks, writes activity
 //! down.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Gate, cookie};
 use crate::{
@@ -37,26 +37,43 @@ impl Gate {
     /// Runs beside the requests until it is dropped. `follower` is a connection to the same store
     /// that nothing else uses: it sees what every other connection has written.
     pub async fn follow(&self, follower: StoreThread) {
+        // Apart, so that a write that takes long delays no revocation.
+        tokio::join!(self.listen(&follower), self.keep_house());
+    }
+
+    /// Takes in what other gates and the command line have done.
+    async fn listen(&self, follower: &StoreThread) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        // Changes that are known of and not taken in yet: an error must not lose one.
+        let mut pending = VecDeque::new();
+        loop {
+            tick.tick().await;
+            match timeout(SILENCE, self.hear(follower, &mut pending)).await {
+                Ok(Ok(())) => {
+                    heard = Instant::now();
+                    self.store_is_silent.store(false, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Err(error)) => tracing::warn!(error = %error, "the store did not answer"),
+                Err(_) => tracing::warn!("the store takes its time"),
+            }
+            if heard.elapsed() >= SILENCE && !self.store_is_silent.swap(true, Ordering::Relaxed) {
+                tracing::error!("the store is silent: everybody is refused");
+            }
+        }
+    }
+
+    /// Looks at the clocks, and writes down what can wait.
+    async fn keep_house(&self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut written = Instant::now();
         let mut forgot: Option<Instant> = None;
         loop {
             tick.tick().await;
             let now = self.clock.now();
-            match self.hear(&follower).await {
-                Ok(()) => {
-                    heard = Instant::now();
-                    self.store_is_silent.store(false, Ordering::Relaxed);
-                }
-                Err(error) if heard.elapsed() >= SILENCE => {
-                    if !self.store_is_silent.swap(true, Ordering::Relaxed) {
-                        tracing::error!(error = %error, "the store is silent: everybody is refused");
-                    }
-                }
-                Err(error) => tracing::warn!(error = %error, "the store did not answer"),
-            }
             self.audit.write_floods();
             self.end_what_is_over(now).await;
             if written.elapsed() >= WRITE_ACTIVITY {
@@ -103,32 +120,46 @@ impl Gate {
         }
     }
 
-    async fn hear(&self, follower: &StoreThread) -> Result<(), StoreError> {
-        let changes = follower.call(|store| store.changes()).await?;
-        for change in changes {
-            match change {
-                Change::Session(id) => {
-                    // Sessions that this gate has not met are none of its business yet.
-                    if self.sessions.find(id).is_none() {
-                        continue;
+    async fn hear(&self, follower: &StoreThread, pending: &mut VecDeque<Change>) -> Result<(), StoreError> {
+        pending.extend(follower.call(|store| store.changes()).await?);
+        while let Some(change) = pending.front() {
+            self.take_in(follower, change).await?;
+            pending.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn take_in(&self, follower: &StoreThread, change: &Change) -> Result<(), StoreError> {
+        match *change {
+            Change::Session(id) => match follower.call(move |store| store.session(id)).await {
+                Ok(None) => self.sessions.end(id, EndReason::Revoked),
+                Ok(Some(session)) => {
+                    if let Some((_, reason)) = session.ended {
+                        self.sessions.end(id, reason);
                     }
-                    match follower.call(move |store| store.session(id)).await? {
-                        None => self.sessions.end(id, EndReason::Revoked),
-                        Some(session) => {
-                            if let Some((_, reason)) = session.ended {
-                                self.sessions.end(id, reason);
-                            }
-                        }
+                }
+                // A row that this program would not write says nothing that would keep it alive.
+                Err(StoreError::Corrupt { found, expected }) => {
+                    tracing::error!(session = %id, found, expected, "a session can't be read, and ends");
+                    self.sessions.end(id, EndReason::Revoked);
+                }
+                Err(error) => return Err(error),
+            },
+            Change::User(id) => {
+                let user = follower.call(move |store| store.user(id)).await;
+                let user = match user {
+                    Ok(user) => user,
+                    Err(StoreError::Corrupt { found, expected }) => {
+                        tracing::error!(found, expected, "a user can't be read, and is treated as gone");
+                        None
                     }
-                }
-                Change::User(id) => {
-                    let user = follower.call(move |store| store.user(id)).await?;
-                    self.sessions.user_changed(id, user.as_ref());
-                }
-                Change::CookieKeys => {
-                    let sealed = follower.call(|store| store.cookie_keys()).await?;
-                    self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed));
-                }
+                    Err(error) => return Err(error),
+                };
+                self.sessions.user_changed(id, user.as_ref());
+            }
+            Change::CookieKeys => {
+                let sealed = follower.call(|store| store.cookie_keys()).await?;
+                self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed));
             }
         }
         Ok(())

@@ -10,7 +10,7 @@
 //! - *signed out, revoked, disabled*: everything is cut.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
@@ -34,7 +34,18 @@ use crate::{
 pub struct LiveSessions {
     limits: SessionLimits,
     by_id: RwLock<HashMap<SessionId, Arc<LiveSession>>>,
+    /// Ends and bans heard of lately: a session that is just being taken in must not miss them.
+    heard: Mutex<Heard>,
 }
+
+#[derive(Debug, Default)]
+struct Heard {
+    ended: HashMap<SessionId, EndReason>,
+    banned: HashSet<UserId>,
+}
+
+/// Ends that are remembered. Each concerns sessions that are taken in within moments.
+const HEARD: usize = 10_000;
 
 /// One session, shared by everything that happens in it.
 #[derive(Debug)]
@@ -64,13 +75,14 @@ impl LiveSessions {
     /// Without sessions yet.
     #[must_use]
     pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, by_id: RwLock::default() }
+        Self { limits, by_id: RwLock::default(), heard: Mutex::default() }
     }
 
     /// Takes a session in, or finds it where it is in already.
     pub fn insert(&self, session: &Session, user: User) -> Arc<LiveSession> {
+        let owner = user.id;
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        by_id
+        let live = by_id
             .entry(session.id)
             .or_insert_with(|| {
                 Arc::new(LiveSession {
@@ -88,7 +100,16 @@ impl LiveSessions {
                     consoles: Mutex::default(),
                 })
             })
-            .clone()
+            .clone();
+        // Still under the map's lock: whoever ends it from here on finds it there.
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = heard.ended.get(&session.id) {
+            live.end(*reason);
+        }
+        if heard.banned.contains(&owner) {
+            live.end(EndReason::Disabled);
+        }
+        live
     }
 
     /// The session, alive or lately over.
@@ -105,6 +126,12 @@ impl LiveSessions {
 
     /// Ends a session that the store says has ended.
     pub fn end(&self, id: SessionId, reason: EndReason) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.ended.len() >= HEARD {
+            heard.ended.clear();
+        }
+        heard.ended.insert(id, reason);
+        drop(heard);
         if let Some(session) = self.find(id) {
             session.recorded_end.store(true, Ordering::Relaxed);
             session.end(reason);
@@ -113,6 +140,13 @@ impl LiveSessions {
 
     /// Takes in what the store says about a user: `None` is one who is gone.
     pub fn user_changed(&self, id: UserId, user: Option<&User>) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if user.is_some_and(|user| user.disabled_at.is_none()) {
+            heard.banned.remove(&id);
+        } else {
+            heard.banned.insert(id);
+        }
+        drop(heard);
         for session in self.all().into_iter().filter(|session| session.user().id == id) {
             match user {
                 Some(user) if user.disabled_at.is_none() => {
@@ -225,8 +259,11 @@ impl LiveSession {
         }
     }
 
-    /// Winds the idle clock.
+    /// Winds the idle clock, unless it has run down already.
     pub fn touch(&self, now: Timestamp) {
+        if self.over.borrow().is_some() {
+            return;
+        }
         self.last_active_at.fetch_max(now.millis(), Ordering::Relaxed);
     }
 

@@ -164,7 +164,7 @@ impl Gate {
                 }
                 let mut sessions = Vec::new();
                 for session in store.live_sessions(now)? {
-                    if let Some(user) = store.user(session.user)? {
+                    if let Some(user) = store.user(session.user)?.filter(|user| user.disabled_at.is_none()) {
                         sessions.push((session, user));
                     }
                 }

@@ -1,7 +1,7 @@
 //! The store in a SQLite file (WAL, `synchronous=FULL`: what was answered is on disk).
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -863,8 +863,14 @@ fn prepare_directory(path: &Path) -> Result<(), StoreError> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .and_then(|()| fs::OpenOptions::new().append(true).create(true).open(path))
         .map_err(|reason| unwritable(path, reason))?;
+    // A file that is there is never opened but by SQLite: closing it would drop every lock that this
+    // process holds on it (POSIX), and another program could then take the log away under us.
+    match fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => {}
+        Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(reason) => return Err(unwritable(path, reason)),
+    }
     keep_private(path);
     Ok(())
 }

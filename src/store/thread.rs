@@ -3,13 +3,20 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
+    time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{Store, StoreError};
 
-/// Calls wait here; past this the store is too slow for what is asked of it, and says so.
+/// Longest wait for a place among them.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Calls wait here.
 const QUEUE: usize = 256;
 
 type Call = Box<dyn FnOnce(&mut dyn Store) + Send>;
@@ -55,7 +62,10 @@ impl StoreThread {
         let call: Call = Box::new(move |store| {
             let _ = answer.send(call(store));
         });
-        self.calls.try_send(call).map_err(|_| StoreError::Unavailable)?;
+        match timeout(PATIENCE, self.calls.send(call)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(StoreError::Unavailable),
+        }
         wait.await.map_err(|_| StoreError::Unavailable)?
     }
 }

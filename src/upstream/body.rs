@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -51,12 +51,17 @@ pub(super) struct Upload {
 
 /// What became of an upload, for whoever sees only that sending failed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate(Arc<AtomicU8>);
+pub(super) struct Fate(Arc<AtomicU8>, Arc<AtomicBool>);
 
 const STALLED: u8 = 1;
 const CUT: u8 = 2;
 
 impl Fate {
+    /// Whether the body went on since this was asked before.
+    pub(super) fn moved(&self) -> bool {
+        self.1.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn is_stalled(&self) -> bool {
         self.0.load(Ordering::Relaxed) == STALLED
     }
@@ -158,6 +163,7 @@ impl Upload {
         }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
+                self.fate.1.store(true, Ordering::Relaxed);
                 self.lease.touch(self.clock.now());
                 self.silence.as_mut().reset(Instant::now() + UPLOAD_STALL);
                 // Trailers do not go up: pveproxy knows none.

@@ -206,7 +206,16 @@ impl Channel {
                 None => (self.upstream.connector.connect().await?, true),
             };
             let limit = self.upstream.settings.idle_timeout;
-            match timeout(limit, sender.try_send_request(request)).await {
+            let sent = sender.try_send_request(request);
+            tokio::pin!(sent);
+            // The wait for a head begins when the body is up: a big upload takes as long as it takes.
+            let answered = loop {
+                match timeout(limit, sent.as_mut()).await {
+                    Err(_) if fate.moved() => {}
+                    answered => break answered,
+                }
+            };
+            match answered {
                 Err(_) => return Err(UpstreamError::Silent(limit)),
                 Ok(Ok(response)) => return Ok((response, sender)),
                 Ok(Err(mut error)) => match error.take_message() {

@@ -520,3 +520,60 @@ async fn one_invitation_taken_up_twenty_times_at_once_enrols_one_phone() {
     assert_eq!(sessions_of(&gate, "alice"), 1);
     assert_eq!(takers.iter().filter(|(person, _)| person.session_cookie().is_some()).count(), 1);
 }
+
+#[tokio::test]
+async fn a_session_whose_row_can_t_be_read_any_more_ends_and_so_does_what_is_ended_after_it() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let mut bob = gate.person("bob").await;
+
+    let sql = rusqlite::Connection::open(&gate.config.store.path).unwrap();
+    sql.execute_batch(
+        "BEGIN;
+         UPDATE session SET ended_at = 1, end_reason = 'stolen laptop'
+             WHERE user_id = (SELECT id FROM user WHERE name = 'alice');
+         UPDATE session SET ended_at = 1, end_reason = 'revoked'
+             WHERE user_id = (SELECT id FROM user WHERE name = 'bob');
+         COMMIT;",
+    )
+    .unwrap();
+
+    until("both are refused", async || {
+        alice.client.get("/_gate/").await.status == 401 && bob.client.get("/_gate/").await.status == 401
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_before_the_answer_is_in_the_audit_file_all_the_same() {
+    let pve = Pve::start().await;
+    let enrolled = TestGate::in_front_of(&pve).await;
+    enrolled.person("alice").await;
+    // A password is hashed between the charge and the answer: time enough to hang up.
+    let gate = enrolled.another(&pve).set("auth.password", "with-totp").start().await;
+    let body = "user=alice&code=000000&password=something";
+    let fields =
+        format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
+    let sql = rusqlite::Connection::open(&gate.config.store.path).unwrap();
+    let charged = || {
+        sql.query_row("SELECT coalesce(sum(in_a_row), 0) FROM guess_source WHERE user_id > 0", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .unwrap()
+    };
+
+    for attempt in 1..=5 {
+        let mut wire = Wire::open(&gate.client()).await;
+        let head = gate.client().head("POST", "/_gate/sign-in", &fields);
+        wire.send(format!("{head}{body}").as_bytes()).await;
+        until("the attempt is charged", async || charged() == attempt).await;
+        drop(wire);
+    }
+
+    until("each attempt is written", async || {
+        let failed = |event: &&serde_json::Value| event["pvegate"]["reason"] == "bad_password";
+        gate.audit().iter().filter(failed).count() == 5
+    })
+    .await;
+}

@@ -1019,3 +1019,22 @@ async fn a_call_that_panics_loses_its_own_answer_and_not_the_store() {
     assert!(matches!(lost, Err(StoreError::Unavailable)), "{lost:?}");
     assert_eq!(users.unwrap(), []);
 }
+
+#[test]
+fn a_store_that_is_opened_again_keeps_the_lock_by_which_others_see_that_it_is_open() {
+    use std::os::unix::fs::MetadataExt as _;
+    let scratch = Scratch::new();
+    let path = scratch.path().join("pvegate.db");
+    let _first = SqliteStore::open(&path).unwrap();
+
+    // As a gate does: one to work with, one to follow.
+    let _second = SqliteStore::open(&path).unwrap();
+
+    let (pid, inode) = (std::process::id().to_string(), fs::metadata(&path).unwrap().ino().to_string());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let ours = |line: &&str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words.contains(&pid.as_str()) && words.iter().any(|word| word.ends_with(&format!(":{inode}")))
+    };
+    assert!(locks.lines().any(|line| ours(&line)), "without it another program takes the log away: {locks}");
+}

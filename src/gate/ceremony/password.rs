@@ -79,7 +79,12 @@ impl Passwords {
     }
 
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _place = self.places.acquire().await.ok()?;
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        // The place goes along: whoever hangs up does not free it before the work is done.
+        let work = move || {
+            let _place = place;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.ok()
     }
 }

@@ -258,6 +258,10 @@ impl Gate {
 
     async fn go_on(&self, visit: &Visit<'_>, form: &Form) -> Answer {
         let Some(state) = State::open(&self.ceremony_key(), form.get("state")) else {
+            // Not from a page of ours: an attempt like any other.
+            if let Err(reply) = self.sign_in_rate(visit) {
+                return Ok(*reply);
+            }
             return Ok(self.invitation_refused(visit, InviteError::Unknown));
         };
         let guest = match self.guest_of(visit, &state).await? {

@@ -213,17 +213,7 @@ impl Portal {
                 (StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "request_timeout")
             }
         };
-        let reply = self.refuse(status, page, word, head, now);
-        if retry
-            && matches!(
-                trouble,
-                UpstreamTrouble::Refused | UpstreamTrouble::Timeout | UpstreamTrouble::Broken
-            )
-        {
-            reply.with(header::REFRESH, HeaderValue::from_static("5"))
-        } else {
-            reply
-        }
+        self.refuse(status, page, word, head, now)
     }
 
     /// Too many attempts to sign in.
@@ -253,7 +243,7 @@ impl Portal {
         now: Timestamp,
     ) -> Reply {
         let reference = data_encoding::BASE32_NOPAD.encode(&secret::random::<5>()).to_ascii_lowercase();
-        tracing::info!(
+        tracing::debug!(
             reference,
             reason = word,
             http.request.method = %head.method,

@@ -35,7 +35,7 @@ impl Gate {
         let error = match typed.parse::<UserName>() {
             Err(_) => SignInError::NotAName,
             Ok(name) => match Code::from_typed(form.get("code")) {
-                None => SignInError::NoSuchRecoveryCode,
+                None => SignInError::NotACode,
                 Some(code) => match self.recover_by_code(visit, name, &code).await? {
                     Ok(reply) => return Ok(reply),
                     Err(error) => error,
@@ -44,11 +44,7 @@ impl Gate {
         };
         let event =
             Event::new(Action::RecoveryUse, Outcome::Failure).from(visit.client.ip()).by(Method::Recovery);
-        let event = match typed.parse::<UserName>() {
-            Ok(name) => event.of(&name),
-            Err(_) => event.of_typed(typed),
-        };
-        self.audit.record(&event.because(&error));
+        self.audit.record(&error.name(event, typed).because(&error));
         Ok(self.recover_form(visit, StatusCode::FORBIDDEN, typed, true))
     }
 

@@ -56,12 +56,40 @@ pub(super) enum SignInError {
     /// The code is not good.
     #[error(transparent)]
     Code(#[from] TotpError),
+    /// Something else than a recovery code was typed.
+    #[error("not a recovery code")]
+    NotACode,
     /// Not one of the user's recovery codes, or a used one.
     #[error("no unused recovery code of the user")]
     NoSuchRecoveryCode,
     /// Another sign-in spent the code in the same moment.
     #[error("code was used by another sign-in")]
     Raced,
+}
+
+impl SignInError {
+    /// The event with the user's name, if somebody has it. What else is typed there is not written: it
+    /// may be a password or a recovery code in the wrong field.
+    pub(super) fn name(&self, event: Event, typed: &str) -> Event {
+        let is_known = match self {
+            Self::NotAName
+            | Self::UnknownUser
+            | Self::Method
+            | Self::NotACode
+            | Self::Code(TotpError::NotACode) => false,
+            Self::Disabled
+            | Self::NoAuthenticator
+            | Self::Password
+            | Self::Lockout(_)
+            | Self::Code(TotpError::NoMatch | TotpError::Reused { .. })
+            | Self::NoSuchRecoveryCode
+            | Self::Raced => true,
+        };
+        match typed.parse::<UserName>() {
+            Ok(name) if is_known => event.of(&name),
+            Ok(_) | Err(_) => event,
+        }
+    }
 }
 
 impl From<&SignInError> for Reason {
@@ -73,7 +101,7 @@ impl From<&SignInError> for Reason {
             SignInError::Method => "method_not_offered",
             SignInError::Password => "bad_password",
             SignInError::NoAuthenticator => "not_enrolled",
-            SignInError::NoSuchRecoveryCode => "bad_code",
+            SignInError::NoSuchRecoveryCode | SignInError::NotACode => "bad_code",
             SignInError::Code(TotpError::NotACode | TotpError::NoMatch) => "bad_code",
             SignInError::Code(TotpError::Reused { .. }) | SignInError::Raced => "code_reused",
         };
@@ -138,11 +166,7 @@ impl Gate {
             Err(error) => {
                 let event =
                     Event::new(Action::SignIn, Outcome::Failure).from(visit.client.ip()).by(Method::Totp);
-                let event = match typed.parse::<UserName>() {
-                    Ok(name) => event.of(&name),
-                    Err(_) => event.of_typed(typed),
-                };
-                self.audit.record(&event.because(&error));
+                self.audit.record(&error.name(event, typed).because(&error));
                 let notice = Some(pages::SignInNotice::NoMatch);
                 // What the page itself counted: nothing of it is about the account.
                 let failures = form.get("failures").parse::<u8>().unwrap_or(0).saturating_add(1);
