@@ -171,7 +171,7 @@ keys! {
     HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the first byte of a request's head to its last.";
     KEEP_ALIVE "limits.keep_alive" duration(SHORTEST, HOUR), Some(r#""60s""#), None,
-        "Between two requests of a connection.";
+        "Between two requests of a connection; and how long a client may take nothing of an answer.";
     BODY "limits.body" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "Longest silence in a form that is sent to the gate itself.";
 

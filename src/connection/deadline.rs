@@ -1,4 +1,4 @@
-//! Deadlines for request heads and for the silence between requests.
+//! Deadlines for request heads, for the silence between requests, and for answers that nobody takes.
 //!
 //! hyper has one limit for both. This wrapper around the byte stream keeps them apart: a keep-alive
 //! connection may be silent for a minute, a head that has begun must be there within seconds. While a
@@ -25,6 +25,7 @@ use tokio::{
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
+const TUNNEL: u8 = 3;
 
 /// What the connection is doing; shared by its stream, its service and the response that is under way.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,11 @@ impl Phase {
         self.0.store(BUSY, Ordering::Relaxed);
     }
 
+    /// What passes from here on are no requests.
+    pub(super) fn tunnel(&self) {
+        self.0.store(TUNNEL, Ordering::Relaxed);
+    }
+
     fn idle(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
     }
@@ -45,7 +51,8 @@ impl Phase {
     }
 }
 
-/// A stream whose reads fail when a head or the next request takes too long.
+/// A stream whose reads fail when a head or the next request takes too long, and whose writes fail when
+/// the client takes nothing for as long as it may be silent.
 pub(super) struct Deadlines<IO> {
     io: IO,
     phase: Phase,
@@ -54,13 +61,27 @@ pub(super) struct Deadlines<IO> {
     /// What `sleep` was set for.
     armed: u8,
     sleep: Pin<Box<Sleep>>,
+    /// Set while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<IO> Deadlines<IO> {
     pub(super) fn new(io: IO, phase: Phase, head: Duration, idle: Duration) -> Self {
         // The first request is awaited as a head: a browser connects because it has one.
         phase.0.store(HEAD, Ordering::Relaxed);
-        Self { io, phase, head, idle, armed: HEAD, sleep: Box::pin(sleep(head)) }
+        Self { io, phase, head, idle, armed: HEAD, sleep: Box::pin(sleep(head)), stalled: None }
+    }
+
+    /// Whether a write went on, or has waited for too long.
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.phase.now() == TUNNEL {
+            self.stalled = None;
+            return written;
+        }
+        let limit = self.idle;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 
     /// Sets the alarm for `phase`, unless it is set already.
@@ -96,7 +117,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending if phase == BUSY => Poll::Pending,
+            Poll::Pending if matches!(phase, BUSY | TUNNEL) => Poll::Pending,
             Poll::Pending => {
                 ready!(this.sleep.as_mut().poll(context));
                 let what = if phase == HEAD { "request head" } else { "next request" };
@@ -108,11 +129,15 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Deadlines<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.watch(context, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(context);
+        this.watch(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -124,7 +149,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Deadlines<IO> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(context, bytes);
+        this.watch(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -263,6 +290,22 @@ mod tests {
             });
             read.unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_of_its_answer_has_a_minute_and_a_console_has_all_the_time() {
+        let (_client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        phase.busy();
+        let start = Instant::now();
+
+        let error = server.write_all(&[0; 1000]).await.unwrap_err();
+
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+        phase.tunnel();
+        let console = tokio::time::timeout(Duration::from_secs(3600), server.write_all(&[0; 1000]));
+        assert!(console.await.is_err(), "it still waits");
     }
 
     #[tokio::test(start_paused = true)]

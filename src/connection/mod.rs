@@ -119,7 +119,12 @@ where
                 let response = response.await;
                 let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 Ok::<_, Infallible>(response.map(|body| {
-                    if switches { Tracked::last(body) } else { Tracked::new(body, phase.clone()) }
+                    if switches {
+                        phase.tunnel();
+                        Tracked::last(body)
+                    } else {
+                        Tracked::new(body, phase.clone())
+                    }
                 }))
             }
         });

@@ -83,8 +83,6 @@ pub enum UpstreamTrouble<'a> {
         /// The one it shows.
         found: &'a str,
     },
-    /// The request has no length, and pveproxy takes none without.
-    LengthRequired,
     /// A body without a length that is longer than may be held.
     BodyTooLarge {
         /// The limit in bytes.
@@ -197,9 +195,6 @@ impl Portal {
             UpstreamTrouble::Fingerprint { expected, found } => {
                 let admin = upstream.map(|_| Fingerprints { expected, found });
                 (StatusCode::BAD_GATEWAY, Refusal::UpstreamFingerprint { admin }, "upstream_fingerprint")
-            }
-            UpstreamTrouble::LengthRequired => {
-                (StatusCode::LENGTH_REQUIRED, Refusal::LengthRequired, "length_required")
             }
             UpstreamTrouble::BodyTooLarge { limit } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
@@ -357,7 +352,7 @@ impl Gate {
             None
         };
         let answered = match (visit.route, form) {
-            (Route::Home, _) => Ok(self.home(&visit)),
+            (Route::Home, _) => self.home(&visit).await,
             (Route::SignIn, None) => Ok(self.sign_in_page(&visit)),
             (Route::SignIn, Some(form)) => self.sign_in(&visit, &form).await,
             (Route::SignOut, _) => self.sign_out(&visit).await,
@@ -404,19 +399,25 @@ impl Gate {
         self.portal.refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, word, visit.head, visit.now)
     }
 
-    fn home(&self, visit: &Visit<'_>) -> Reply {
+    async fn home(&self, visit: &Visit<'_>) -> Answer {
         // Policy lets only a living session come here.
-        let Some(session) = &visit.session else { return Reply::challenge() };
+        let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
         let limits = self.sessions.limits();
         let user = session.user();
+        let codes = if self.settings.auth.recovery {
+            let id = user.id;
+            Some(self.store.call(move |store| store.recovery_codes(id)).await?.left)
+        } else {
+            None
+        };
         let page = pages::Account {
             user: user.name.as_str(),
             signed_in_at: session.created_at(),
             ends_at: session.expires_at(limits),
             idle: limits.idle,
-            recovery_codes: None,
+            recovery_codes: codes,
         };
-        self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
+        Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }
 
     fn asset(&self, visit: &Visit<'_>) -> Reply {

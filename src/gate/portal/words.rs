@@ -76,8 +76,6 @@ words! {
         "Das stimmte nicht. Prüfen Sie Ihre Eingaben und versuchen Sie es mit einem neuen Code.";
     session_ended => "Your session at the gate has ended. Sign in again to go on where you were.",
         "Ihre Sitzung am Gate ist beendet. Melden Sie sich wieder an, um dort weiterzumachen.";
-    form_too_old => "This page had been open for too long. Please try again.",
-        "Diese Seite war zu lange offen. Bitte versuchen Sie es noch einmal.";
     clock_hint(clock: &str) => "Codes depend on the time. When this page was made, the gate’s clock showed {clock}. Does your phone agree?",
         "Codes hängen von der Uhrzeit ab. Als diese Seite entstand, zeigte die Uhr des Gates {clock}. Stimmt Ihr Telefon damit überein?";
     clock_ahead => "This device’s clock is {} ahead of the gate’s.", "Die Uhr dieses Geräts geht gegenüber dem Gate {} vor.";
@@ -273,8 +271,6 @@ words! {
         "Dieses Formular kam von einer anderen Website, darum hat das Gate nichts getan.";
     method_title => "Not that way", "So nicht";
     method_what => "This page does not take requests of that kind.", "Diese Seite nimmt Anfragen dieser Art nicht an.";
-    length_title => "Length missing", "Länge fehlt";
-    length_what => "The request did not say how long it is.", "Die Anfrage hat nicht gesagt, wie lang sie ist.";
     body_title => "Too large", "Zu groß";
     body_what(limit: &str) => "The request is larger than {limit}, the most that the gate takes here.",
         "Die Anfrage ist größer als {limit}; mehr nimmt das Gate hier nicht an.";

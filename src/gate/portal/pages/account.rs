@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rendered;
-use crate::time::Timestamp;
+use crate::{gate::ceremony::recovery, time::Timestamp};
 
 /// `/_gate/`: who is signed in, until when, and the ways on and out (POST `/_gate/sign-out`).
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,8 @@ pub struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Proxmox VE warns at three as well.
     fn few_codes(&self) -> bool {
-        self.recovery_codes.is_some_and(|left| left <= 3)
+        self.recovery_codes.is_some_and(|left| usize::try_from(left).is_ok_and(|left| left <= recovery::FEW))
     }
 }
 

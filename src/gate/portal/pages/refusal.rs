@@ -72,8 +72,6 @@ pub enum Refusal<'a> {
     MethodNotAllowed,
     /// Too slow in coming (408).
     RequestTimeout,
-    /// No length (411).
-    LengthRequired,
     /// The body is too large (413).
     BodyTooLarge {
         /// The limit in bytes.
@@ -136,7 +134,6 @@ impl Refusal<'_> {
             Self::BadRequest => (w.bad_request_title(), w.bad_request_what().to_owned(), w.bad_request_do()),
             Self::MethodNotAllowed => (w.method_title(), w.method_what().to_owned(), w.bad_request_do()),
             Self::RequestTimeout => (w.timeout_title(), w.timeout_what().to_owned(), w.timeout_do()),
-            Self::LengthRequired => (w.length_title(), w.length_what().to_owned(), w.bad_request_do()),
             Self::BodyTooLarge { limit } => {
                 (w.body_title(), w.body_what(&w.bytes(limit)), w.bad_request_do())
             }
@@ -164,7 +161,6 @@ impl Refusal<'_> {
             | Self::BadRequest
             | Self::MethodNotAllowed
             | Self::RequestTimeout
-            | Self::LengthRequired
             | Self::BodyTooLarge { .. }
             | Self::UriTooLong
             | Self::HeadTooLarge

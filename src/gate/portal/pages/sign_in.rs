@@ -31,8 +31,6 @@ pub struct SignIn<'a> {
 pub enum SignInNotice {
     /// Something did not match: one sentence for all causes, so that strangers learn nothing.
     NoMatch,
-    /// The form or its challenge was too old.
-    FormTooOld,
     /// There was a session, and it has ended.
     SessionEnded,
 }
