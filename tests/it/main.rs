@@ -20,5 +20,6 @@ mod sessions;
 mod signed_in_page;
 mod stand_in;
 mod store;
+mod two_processes;
 mod upstream_trust;
 mod ways_in;
