@@ -438,11 +438,9 @@ fn every_phrase_is_used() {
     }
 }
 
-/// Writes every page into `target/pages`, to be looked at in a browser:
-/// `cargo test write_all_pages -- --ignored`.
+/// Writes every page, in every language and theme, into `target/pages`, to be looked at in a browser.
 #[test]
-#[ignore = "writes files, for people to look at"]
-fn write_all_pages() {
+fn every_page_can_be_looked_at_without_a_gate() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pages");
     fs::create_dir_all(&folder).unwrap();
     for (asset, file) in
