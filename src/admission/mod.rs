@@ -51,8 +51,21 @@ struct Open {
 /// until it is dropped.
 ///
 /// ```compile_fail
-/// use pvegate::admission::Admitted;
-/// let forged = Admitted { connection: (), client: todo!(), permit: todo!() };
+/// use pvegate::{accept::ClientAddr, admission::{Admitted, ConnectionPermit}};
+/// fn forge(client: ClientAddr, permit: ConnectionPermit) -> Admitted<()> {
+///     Admitted { connection: (), client, permit }
+/// }
+/// ```
+///
+/// [`Admission::admit`] makes one, and it can be taken apart:
+///
+/// ```
+/// use pvegate::{accept::ClientAddr, admission::{Admitted, ConnectionPermit}};
+/// fn take(admitted: Admitted<()>) -> (ClientAddr, ConnectionPermit) {
+///     let client = admitted.client();
+///     let ((), permit) = admitted.into_parts();
+///     (client, permit)
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Admitted<T> {
