@@ -92,6 +92,9 @@ pub struct SessionLimits {
     pub console_idle: Duration,
 }
 
+/// A page asks for the options of a passkey whenever somebody clicks the button beside a name.
+const QUESTIONS_TO_AN_ATTEMPT: NonZeroU32 = NonZeroU32::new(6).unwrap();
+
 /// The gate.
 pub struct Gate {
     settings: Settings,
@@ -104,6 +107,8 @@ pub struct Gate {
     sessions: LiveSessions,
     passwords: Passwords,
     sign_in_rate: SignInRate,
+    /// Questions about a name, which cost a look into the store: more than attempts, and not without end.
+    question_rate: SignInRate,
     decoy: Authenticator,
     store_is_silent: AtomicBool,
     portal: Portal,
@@ -176,6 +181,8 @@ impl Gate {
             live.insert(&session, user);
         }
         let sign_in_rate = SignInRate::new(settings.sign_ins_a_minute, clock.clone());
+        let questions = settings.sign_ins_a_minute.saturating_mul(QUESTIONS_TO_AN_ATTEMPT);
+        let question_rate = SignInRate::new(questions, clock.clone());
         let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
         Ok(Self {
             origin: settings.public_url.origin(),
@@ -190,6 +197,7 @@ impl Gate {
             sessions: live,
             passwords: Passwords::default(),
             sign_in_rate,
+            question_rate,
             decoy,
             store_is_silent: AtomicBool::new(false),
         })

@@ -243,6 +243,9 @@ impl Gate {
         let started = if typed.is_empty() {
             relying_party.start_authentication(Asked::Anybody)
         } else {
+            if let Err(reply) = self.question_rate(visit) {
+                return Ok(*reply);
+            }
             let name = typed.parse::<UserName>();
             let looked_up = name.clone();
             let credentials = self

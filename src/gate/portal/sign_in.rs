@@ -12,7 +12,10 @@ use zeroize::Zeroizing;
 use super::{Answer, Form, Visit, next, pages};
 use crate::{
     account::{Authenticator, EndReason, FactorId, Method, Scope, Session, TimeStep, User, UserId, UserName},
-    admission::{SourcePrefix, rate::TooMany},
+    admission::{
+        SourcePrefix,
+        rate::{SignInRate, TooMany},
+    },
     audit::{Action, Event, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -144,8 +147,17 @@ impl Gate {
     /// Every endpoint that somebody unknown may send proofs to asks this first. Options for a passkey
     /// are no attempt: browsers ask for them on every visit.
     pub(super) fn sign_in_rate(&self, visit: &Visit<'_>) -> Result<(), Box<Reply>> {
+        self.within(&self.sign_in_rate, visit)
+    }
+
+    /// Counts a question about a name by its source, likewise.
+    pub(super) fn question_rate(&self, visit: &Visit<'_>) -> Result<(), Box<Reply>> {
+        self.within(&self.question_rate, visit)
+    }
+
+    fn within(&self, rate: &SignInRate, visit: &Visit<'_>) -> Result<(), Box<Reply>> {
         let source = SourcePrefix::of(visit.client.ip());
-        self.sign_in_rate.attempt(source).map_err(|too_many| {
+        rate.attempt(source).map_err(|too_many| {
             self.audit.record(
                 &Event::new(Action::Refuse, Outcome::Failure)
                     .from(visit.client.ip())
