@@ -55,7 +55,7 @@ pub async fn run(
     drop(running);
     let _ = stop.wait_for(|stop| *stop).await;
     if timeout(grace, all_done.recv()).await.is_err() {
-        tracing::warn!(grace = ?grace, "what still ran was cut");
+        tracing::warn!(grace = ?grace, "something still runs, and ends with the process");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The SQL of taking sign-in methods away, and of locking an account in a hurry.
 
-use rusqlite::{Transaction, named_params, params};
+use rusqlite::{Transaction, params};
 
+use super::{Sessions, sqlite};
 use crate::{
     account::{EndReason, FactorId, UserId},
     time::Timestamp,
@@ -50,9 +51,5 @@ pub(super) fn end_sessions(
     reason: EndReason,
     now: Timestamp,
 ) -> rusqlite::Result<usize> {
-    transaction.execute(
-        "UPDATE session SET ended_at = :now, end_reason = :reason
-         WHERE user_id = :user AND ended_at IS NULL",
-        named_params! { ":now": now.millis(), ":reason": reason.as_str(), ":user": user.0 },
-    )
+    sqlite::end_sessions(transaction, &Sessions::Of(user), reason, now).map(|ended| ended.len())
 }

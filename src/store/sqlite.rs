@@ -754,7 +754,7 @@ pub(super) fn authenticators(connection: &Connection, user: UserId) -> rusqlite:
         .collect()
 }
 
-fn end_sessions(
+pub(super) fn end_sessions(
     transaction: &Transaction<'_>,
     which: &Sessions,
     reason: EndReason,

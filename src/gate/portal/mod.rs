@@ -140,11 +140,13 @@ impl Portal {
     /// The head of a request was refused before the gate looked at it. Its connection is closed.
     #[must_use]
     pub fn head_refused(&self, refusal: HeadRefusal, head: &request::Parts, now: Timestamp) -> Reply {
-        let page = match refusal {
-            HeadRefusal::Method => Refusal::MethodNotAllowed,
-            HeadRefusal::TargetLong => Refusal::UriTooLong,
-            HeadRefusal::FieldsLarge => Refusal::HeadTooLarge,
-            HeadRefusal::ForeignHost | HeadRefusal::ServerName => Refusal::WrongHost { url: &self.origin },
+        let (page, word) = match refusal {
+            HeadRefusal::Method => (Refusal::MethodNotAllowed, "bad_request"),
+            HeadRefusal::TargetLong => (Refusal::UriTooLong, "bad_request"),
+            HeadRefusal::FieldsLarge => (Refusal::HeadTooLarge, "bad_request"),
+            HeadRefusal::ForeignHost | HeadRefusal::ServerName => {
+                (Refusal::WrongHost { url: &self.origin }, "wrong_host")
+            }
             HeadRefusal::Version
             | HeadRefusal::TargetForm
             | HeadRefusal::TargetBytes
@@ -154,11 +156,7 @@ impl Portal {
             | HeadRefusal::LengthAndCoding
             | HeadRefusal::Coding
             | HeadRefusal::Upgrade
-            | HeadRefusal::Expectation => Refusal::BadRequest,
-        };
-        let word = match refusal {
-            HeadRefusal::ForeignHost | HeadRefusal::ServerName => "wrong_host",
-            _ => "bad_request",
+            | HeadRefusal::Expectation => (Refusal::BadRequest, "bad_request"),
         };
         self.refuse(refusal.status(), page, word, head, now).closing()
     }
