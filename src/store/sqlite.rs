@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -77,7 +78,7 @@ impl SqliteStore {
 
     fn set_up(&mut self) -> rusqlite::Result<()> {
         self.connection.busy_timeout(BUSY)?;
-        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        switch_to_wal(&self.connection)?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
         self.connection.pragma_update(None, "trusted_schema", false)?;
@@ -885,6 +886,25 @@ fn ends_with_a_page(connection: &Connection, path: &Path) -> rusqlite::Result<()
             Some("the file was cut off in the middle of a page".to_owned()),
         )),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Tried again while another connection does the same: SQLite does not wait by itself for the lock that
+/// turns a new file into one with a write-ahead log, it answers "busy" at once.
+#[expect(clippy::disallowed_methods, reason = "SQLite tells nobody when that lock is free again")]
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && waited < BUSY =>
+            {
+                thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            done => return done,
+        }
     }
 }
 
