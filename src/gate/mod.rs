@@ -334,15 +334,21 @@ impl Gate {
 
     /// A session that another gate on this store opened. Only a signed cookie gets this far.
     async fn stored_session(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, StoreError> {
-        let found = self
-            .store
-            .call(move |store| match store.session(id)? {
-                Some(session) if session.ended.is_none() => {
-                    Ok(store.user(session.user)?.map(|user| (session, user)))
-                }
-                Some(_) | None => Ok(None),
-            })
-            .await?;
+        let found = self.store.call(move |store| match store.session(id)? {
+            Some(session) if session.ended.is_none() => {
+                Ok(store.user(session.user)?.map(|user| (session, user)))
+            }
+            Some(_) | None => Ok(None),
+        });
+        let found = match found.await {
+            Ok(found) => found,
+            // As the follower has it: a row that this program would not write keeps nothing alive.
+            Err(StoreError::Corrupt { found, expected }) => {
+                tracing::error!(session = %id, found, expected, "a session can't be read, and is over");
+                None
+            }
+            Err(error) => return Err(error),
+        };
         Ok(found
             .filter(|(_, user)| user.disabled_at.is_none())
             .map(|(session, user)| self.sessions.insert(&session, user)))

@@ -543,6 +543,9 @@ async fn a_session_whose_row_can_t_be_read_any_more_ends_and_so_does_what_is_end
         alice.client.get("/_gate/").await.status == 401 && bob.client.get("/_gate/").await.status == 401
     })
     .await;
+    // One that has not seen the session alive is asked for it anew.
+    let other = gate.another(&pve).start().await;
+    assert_eq!(at(&other, &alice).get("/_gate/").await.status, 401);
 }
 
 #[tokio::test]
