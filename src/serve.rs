@@ -10,7 +10,8 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -40,44 +41,39 @@ pub struct Stages {
 }
 
 /// Serves until `stop` says so; then accepts nothing more and gives what runs up to `grace` to finish.
+///
+/// Everything that was begun has ended when this returns: what outlives the grace is cut.
 pub async fn run(
     listeners: Vec<TcpListener>,
     stages: Arc<Stages>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    // Every connection holds a sender; when the last is gone, `recv` returns.
-    let (running, mut all_done) = mpsc::channel::<()>(1);
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        let (stages, stop, running) = (stages.clone(), stop.clone(), running.clone());
-        tokio::spawn(accept_from(listener, stages, stop, running));
+        accepting.spawn(accept_from(listener, stages.clone(), stop.clone(), grace));
     }
-    drop(running);
-    let _ = stop.wait_for(|stop| *stop).await;
-    if timeout(grace, all_done.recv()).await.is_err() {
-        tracing::warn!(grace = ?grace, "something still runs, and ends with the process");
-    }
+    while accepting.join_next().await.is_some() {}
 }
 
+/// Accepts from one listener, and owns every connection that comes of it, tunnels included.
 async fn accept_from(
     listener: TcpListener,
     stages: Arc<Stages>,
     mut stop: watch::Receiver<bool>,
-    running: mpsc::Sender<()>,
+    grace: Duration,
 ) {
+    let mut running = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let (stream, client) = tokio::select! {
             accepted = accept::next(&listener) => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            Some(_ended) = running.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
         };
-        let (stream, client) = accepted;
         match stages.admission.admit(stream, client) {
             Ok(admitted) => {
-                let (stages, stop, running) = (stages.clone(), stop.clone(), running.clone());
-                tokio::spawn(async move {
-                    connection(&stages, admitted, stop).await;
-                    drop(running);
-                });
+                let (stages, stop) = (stages.clone(), stop.clone());
+                running.spawn(async move { connection(&stages, admitted, stop).await });
             }
             // Dropped here, and with it closed: a stranger learns nothing.
             Err(refusal) => stages
@@ -86,12 +82,19 @@ async fn accept_from(
                 .record(&Event::new(Action::Refuse, Outcome::Failure).from(client.ip()).because(refusal)),
         }
     }
+    drop(listener);
+    let finish = async { while running.join_next().await.is_some() {} };
+    if timeout(grace, finish).await.is_err() {
+        tracing::warn!(grace = ?grace, connections = running.len(), "cut what did not finish");
+        running.shutdown().await;
+    }
 }
 
 /// One connection: TLS, then requests, each decided by itself.
 async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: watch::Receiver<bool>) {
     let client = admitted.client();
-    let (stream, permit) = admitted.into_parts();
+    // Held to the end: a console is an open connection.
+    let (stream, _permit) = admitted.into_parts();
     let connection = match connection::handshake(&stages.tls, stream, &stages.connection).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -103,14 +106,14 @@ async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: w
         stages: stages.clone(),
         client,
         server_name: connection.server_name.clone(),
-        // The permit goes along with every tunnel: a console is an open connection.
-        channel: stages.upstream.channel(client.ip(), Arc::new(permit)),
+        channel: stages.upstream.channel(client.ip()),
     };
     if let Err(error) =
         connection.serve(&stages.connection, stop, |incoming| request(&visitor, incoming)).await
     {
         tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "the connection ended");
     }
+    visitor.channel.tunnel().await;
 }
 
 /// What all requests of one connection share.

@@ -1,6 +1,6 @@
 //! A connection to pveproxy: TCP, then TLS with its certificate pinned or checked, then HTTP/1.1.
 
-use std::{error::Error as StdError, io, sync::Arc};
+use std::{error::Error as StdError, future::Future, io, sync::Arc};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -71,10 +71,15 @@ impl Connector {
         self.settings.address()
     }
 
+    /// Connects, and gives what sends requests and what has to run for them to be carried.
+    ///
     /// # Errors
     ///
     /// [`ConnectError`]
-    pub(super) async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+    pub(super) async fn connect(
+        &self,
+    ) -> Result<(http1::SendRequest<RequestBody>, impl Future<Output = ()> + Send + use<>), ConnectError>
+    {
         let limit = self.settings.connect_timeout;
         match timeout(limit, self.connect_slowly()).await {
             Ok(connected) => connected,
@@ -82,7 +87,10 @@ impl Connector {
         }
     }
 
-    async fn connect_slowly(&self) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+    async fn connect_slowly(
+        &self,
+    ) -> Result<(http1::SendRequest<RequestBody>, impl Future<Output = ()> + Send + use<>), ConnectError>
+    {
         let target = (self.settings.host.as_str(), self.settings.port);
         let tcp = TcpStream::connect(target)
             .await
@@ -103,11 +111,11 @@ impl Connector {
                 address: self.address(),
                 source: io::Error::other(error),
             })?;
-        tokio::spawn(async move {
+        let carry = async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(error = %error, "a connection to the upstream ended");
             }
-        });
-        Ok(sender)
+        };
+        Ok((sender, carry))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Channel`] belongs to one client connection and has at most one upstream connection, so that
 //! bytes of two people never share one. [`Channel::forward`] takes nothing but a [`Permitted`]
-//! request. What a proxy in front of pveproxy must preserve, and why, is told where it is done: fields
+//! request, and [`Channel::tunnel`] carries what a 101 began; both end with the channel. What a proxy in front of pveproxy must preserve, and why, is told where it is done: fields
 //! in `field`, lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
 
 mod body;
@@ -15,13 +15,16 @@ mod websocket;
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::{body::Incoming, client::conn::http1, ext::ReasonPhrase, upgrade::OnUpgrade};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 pub use body::{MAX_UNMEASURED, ResponseBody};
 pub use connector::ConnectError;
@@ -33,7 +36,7 @@ use tunnel::{Activity, TunnelEnd};
 pub use crate::tls::Trust;
 use crate::{
     connection::body::BodyError,
-    gate::{Grounds, Permitted},
+    gate::{Grounds, OpenConsole, Permitted},
     time::Clock,
     tls::{PinMismatch, TrustError},
 };
@@ -82,9 +85,19 @@ pub struct Upstream {
 pub struct Channel {
     upstream: Upstream,
     client: IpAddr,
-    /// Tunnels hold it: a connection counts as open while they run.
-    keep: Arc<dyn Send + Sync>,
-    idle: Arc<std::sync::Mutex<Option<Idle>>>,
+    idle: Arc<Mutex<Option<Idle>>>,
+    /// What carries the upstream connections. It ends with the channel.
+    carriers: Mutex<JoinSet<()>>,
+    /// What a 101 began.
+    begun: Mutex<Option<Tunnel>>,
+}
+
+/// The two sides of a connection that has switched protocols.
+struct Tunnel {
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    console: OpenConsole,
+    activity: Activity,
 }
 
 /// A connection that waits for the next request.
@@ -148,10 +161,16 @@ impl Upstream {
         self.settings.address()
     }
 
-    /// A way for one client connection. `keep` is held by every tunnel that comes of it.
+    /// A way for one client connection.
     #[must_use]
-    pub fn channel(&self, client: IpAddr, keep: Arc<dyn Send + Sync>) -> Channel {
-        Channel { upstream: self.clone(), client, keep, idle: Arc::default() }
+    pub fn channel(&self, client: IpAddr) -> Channel {
+        Channel {
+            upstream: self.clone(),
+            client,
+            idle: Arc::default(),
+            carriers: Mutex::default(),
+            begun: Mutex::default(),
+        }
     }
 }
 
@@ -203,7 +222,7 @@ impl Channel {
         loop {
             let (mut sender, fresh) = match waiting.take() {
                 Some(sender) => (sender, false),
-                None => (self.upstream.connector.connect().await?, true),
+                None => (self.connect().await?, true),
             };
             let limit = self.upstream.settings.idle_timeout;
             let sent = sender.try_send_request(request);
@@ -227,6 +246,14 @@ impl Channel {
         }
     }
 
+    async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+        let (sender, carry) = self.upstream.connector.connect().await?;
+        let mut carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
+        while carriers.try_join_next().is_some() {}
+        carriers.spawn(carry);
+        Ok(sender)
+    }
+
     fn take_waiting(&self) -> Option<http1::SendRequest<RequestBody>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         (idle.since.elapsed() < REUSE && idle.sender.is_ready()).then_some(idle.sender)
@@ -243,7 +270,24 @@ impl Channel {
         })
     }
 
-    /// Answers a 101 with a 101, and joins the two connections behind it.
+    /// Carries the tunnel that a 101 began, if one did, until it ends. The client's connection hands over
+    /// its bytes once it has been served to its end.
+    pub async fn tunnel(&self) {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tunnel { client, upstream, console, activity }) = begun else { return };
+        match tokio::try_join!(client, upstream) {
+            Ok((client, upstream)) => {
+                match tunnel::run(client, upstream, &console, activity, &self.upstream.clock).await {
+                    TunnelEnd::Closed => tracing::debug!("a tunnel closed"),
+                    TunnelEnd::Broken(error) => tracing::debug!(error = %error, "a tunnel broke off"),
+                    TunnelEnd::Over(over) => tracing::info!(reason = ?over, "a tunnel was ended"),
+                }
+            }
+            Err(error) => tracing::debug!(error = %error, "a tunnel never began"),
+        }
+    }
+
+    /// Answers a 101 with a 101, and keeps both connections for [`Channel::tunnel`] to join.
     fn switch(
         &self,
         mut response: Response<Incoming>,
@@ -267,23 +311,11 @@ impl Channel {
             response.headers_mut().insert(header::UPGRADE, protocol);
         }
         keep_reason(&mut response);
-        let (clock, keep) = (self.upstream.clock.clone(), self.keep.clone());
         let lease = grounds.lease().clone();
         let limit = self.upstream.settings.idle_timeout;
-        let console = lease.open_console(clock.now());
-        tokio::spawn(async move {
-            let _keep = keep;
-            match tokio::try_join!(upgrade.client, to_upstream) {
-                Ok((client, upstream)) => {
-                    match tunnel::run(client, upstream, &console, activity, &clock).await {
-                        TunnelEnd::Closed => tracing::debug!("a tunnel closed"),
-                        TunnelEnd::Broken(error) => tracing::debug!(error = %error, "a tunnel broke off"),
-                        TunnelEnd::Over(over) => tracing::info!(reason = ?over, "a tunnel was ended"),
-                    }
-                }
-                Err(error) => tracing::debug!(error = %error, "a tunnel never began"),
-            }
-        });
+        let console = lease.open_console(self.upstream.clock.now());
+        let tunnel = Tunnel { client: upgrade.client, upstream: to_upstream, console, activity };
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         Ok(response.map(|body| ResponseBody::new(body, lease, limit, Done::new(|| {}))))
     }
 }
