@@ -27,6 +27,12 @@ impl Timestamp {
         Self(secs.saturating_mul(1000))
     }
 
+    /// From a date, a time and an offset (RFC 3339), e.g. `2026-11-24T14:02:31Z`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {

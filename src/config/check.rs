@@ -49,6 +49,7 @@ pub(super) fn check(
     let networks = check.networks(environment.container);
     let session = check.session();
     let auth = check.auth();
+    let api_rules = check.api_rules();
     let connection = check.connection();
     let form_silence = check.duration(&keys::BODY);
     let per_source = check.number(&keys::PER_SOURCE);
@@ -76,6 +77,7 @@ pub(super) fn check(
             auth: auth?,
             sign_ins_a_minute: u32::try_from(sign_ins?).ok().and_then(NonZeroU32::new)?,
             form_silence: form_silence?.value,
+            api_rules: api_rules?,
         },
         pages: pages?,
         upstream: upstream?,
@@ -367,7 +369,7 @@ impl Check<'_> {
         Some((allow, deny))
     }
 
-    fn each_network(&mut self, key: &Key, list: Vec<(String, Place)>) -> Option<Vec<IpNet>> {
+    pub(super) fn each_network(&mut self, key: &Key, list: Vec<(String, Place)>) -> Option<Vec<IpNet>> {
         let mut networks = Vec::new();
         let mut right = true;
         for (index, (text, place)) in list.into_iter().enumerate() {

@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{
-    keys::{KEYS, Key, Kind, TABLES},
+    keys::{KEYS, Key, Kind, TABLES, Table},
     problem::{Code, Place, Problem, Source, quoted},
 };
 
@@ -35,18 +35,31 @@ pub(super) enum Value {
     List(Vec<(String, Place)>),
 }
 
-/// All values that are written.
+/// All values that are written, in the file or in one entry of a repeated table.
 #[derive(Debug)]
 pub(super) struct File {
     /// What stands for a key; `None` if that cannot be used.
     items: BTreeMap<&'static str, Option<Item>>,
     tables: BTreeMap<&'static str, Place>,
+    /// The entries of repeated tables, each with its number, from 0.
+    entries: BTreeMap<&'static str, Vec<(usize, File)>>,
     whole: Place,
     /// Whether a key that was not seen is known not to be written.
     complete: bool,
 }
 
 impl File {
+    fn new(whole: Place, complete: bool) -> Self {
+        Self { items: BTreeMap::new(), tables: BTreeMap::new(), entries: BTreeMap::new(), whole, complete }
+    }
+
+    /// The entries of a repeated table, each with its number: how many times its header stands above it.
+    ///
+    /// The keys of an entry are asked for as those of a file are.
+    pub(super) fn entries(&self, table: &str) -> &[(usize, Self)] {
+        self.entries.get(table).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The value of a key: as written, else its default.
     ///
     /// `None` if what is written cannot be used, or a key without a default is not written, or it may
@@ -89,17 +102,8 @@ pub(super) fn read(source: Source<'_>, problems: &mut Vec<Problem>) -> File {
     let (document, errors) = DeTable::parse_recoverable(source.text);
     let broken = Broken::new(source, &errors);
     broken.tell(source, errors, problems);
-    let mut reader = Reader {
-        source,
-        file: File {
-            items: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            whole: source.whole(),
-            complete: broken.from.is_none(),
-        },
-        broken,
-        problems,
-    };
+    let mut reader =
+        Reader { source, file: File::new(source.whole(), broken.from.is_none()), broken, problems };
     reader.table("", document.get_ref());
     reader.file
 }
@@ -185,14 +189,16 @@ impl Reader<'_> {
             };
             let key = KEYS.iter().find(|key| key.name == path);
             // A table's own place is its header; what stands under it is judged entry by entry.
-            let span = if value.get_ref().is_table() { name.span() } else { value.span() };
+            let span = if holds_tables(value.get_ref()) { name.span() } else { value.span() };
             if self.broken.covers(self.source, name.span(), span) {
                 if let Some(key) = key {
                     self.file.set(key, None);
                 }
             } else if let Some(key) = key {
                 self.value(key, value);
-            } else if let Some((table, _)) = TABLES.iter().find(|(table, _)| *table == path) {
+            } else if let Some(table) = TABLES.iter().find(|table| table.name == path) {
+                if table.repeated { self.repeated(table, value) } else { self.subtable(table.name, value) }
+            } else if let Some(table) = only_around(&path) {
                 self.subtable(table, value);
             } else if holds_tables(value.get_ref()) {
                 self.unknown_table(&path, name);
@@ -218,6 +224,41 @@ impl Reader<'_> {
         for key in KEYS.iter().filter(|key| key.split().0 == table) {
             self.file.set(key, None);
         }
+    }
+
+    /// `[[table]]` as often as it stands, or `table = [{ … }, …]`, which is the same.
+    fn repeated(&mut self, table: &'static Table, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(elements) = value.get_ref() else {
+            self.not_repeated(table, table.name.to_owned(), value);
+            return;
+        };
+        for (index, element) in elements.iter().enumerate() {
+            let DeValue::Table(entries) = element.get_ref() else {
+                self.not_repeated(table, format!("{}[{index}]", table.name), element);
+                continue;
+            };
+            let place = self.source.place(element.span());
+            let mut entry = File::new(place.clone(), self.file.complete);
+            entry.tables.insert(table.name, place);
+            // What is read goes into the entry while it is read.
+            std::mem::swap(&mut self.file, &mut entry);
+            self.table(table.name, entries);
+            std::mem::swap(&mut self.file, &mut entry);
+            self.file.entries.entry(table.name).or_default().push((index, entry));
+        }
+    }
+
+    fn not_repeated(&mut self, table: &Table, name: String, value: &Spanned<DeValue<'_>>) {
+        let found = noun(value.get_ref());
+        self.problems.push(
+            Problem::new(
+                Code::WrongType,
+                format!("this is {found}, and `{}` is a list of tables", table.name),
+            )
+            .of(name)
+            .at(&self.source.place(value.span()), "")
+            .help(format!("keys stand under {}, written once for each", table.header())),
+        );
     }
 
     fn value(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
@@ -247,10 +288,10 @@ impl Reader<'_> {
     }
 
     fn unknown_table(&mut self, path: &str, name: &Spanned<DeString<'_>>) {
-        let help = match nearest(path, TABLES.iter().map(|(table, _)| *table)) {
-            Some(table) => format!("did you mean [{table}]?"),
+        let help = match nearest(path, TABLES.iter().map(|table| table.name)) {
+            Some(table) => format!("did you mean {}?", header(table)),
             None => {
-                let all: Vec<_> = TABLES.iter().map(|(table, _)| *table).collect();
+                let all: Vec<_> = TABLES.iter().map(|table| table.name).collect();
                 format!("the tables are {}", all.join(", "))
             }
         };
@@ -264,7 +305,7 @@ impl Reader<'_> {
     fn unknown_key(&mut self, table: &str, name: &Spanned<DeString<'_>>) {
         let message = match table {
             "" => format!("there is no key {} above the tables", quoted(name.get_ref())),
-            table => format!("there is no key {} in [{table}]", quoted(name.get_ref())),
+            table => format!("there is no key {} in {}", quoted(name.get_ref()), header(table)),
         };
         self.problems.push(
             Problem::new(Code::UnknownKey, message)
@@ -280,11 +321,11 @@ fn advice(table: &str, name: &str) -> String {
     if let Some((home, _)) = homes.first() {
         return match *home {
             "" => format!("`{name}` stands above the first [table]"),
-            home => format!("`{name}` belongs under [{home}]"),
+            home => format!("`{name}` belongs under {}", header(home)),
         };
     }
-    if TABLES.iter().any(|(table, _)| *table == name) {
-        return format!("`{name}` is a table: its keys stand under [{name}]");
+    if TABLES.iter().any(|table| table.name == name) {
+        return format!("`{name}` is a table: its keys stand under {}", header(name));
     }
     let here = KEYS.iter().map(Key::split).filter(|(home, _)| *home == table).map(|(_, key)| key);
     if let Some(key) = nearest(name, here.clone()) {
@@ -292,13 +333,31 @@ fn advice(table: &str, name: &str) -> String {
     }
     if let Some(key) = nearest(name, KEYS.iter().map(|key| key.split().1)) {
         let home = KEYS.iter().map(Key::split).find(|(_, it)| *it == key).map_or("", |(home, _)| home);
-        return format!("did you mean `{key}` under [{home}]?");
+        return format!("did you mean `{key}` under {}?", header(home));
     }
     let here: Vec<_> = here.collect();
     match table {
         "" => format!("above the tables there is only {}", here.join(", ")),
-        table => format!("[{table}] has {}", here.join(", ")),
+        table if here.is_empty() => {
+            let within = |it: &&Table| it.name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+            let tables: Vec<_> = TABLES.iter().filter(within).map(Table::header).collect();
+            format!("in [{table}] there is only {}", tables.join(", "))
+        }
+        table => format!("{} has {}", header(table), here.join(", ")),
     }
+}
+
+/// The line above the keys of a table.
+fn header(table: &str) -> String {
+    TABLES.iter().find(|it| it.name == table).map_or_else(|| format!("[{table}]"), Table::header)
+}
+
+/// The table of this name that has no keys and is there only because tables stand in it.
+fn only_around(path: &str) -> Option<&'static str> {
+    TABLES.iter().find_map(|table| {
+        let inner = table.name.strip_prefix(path)?;
+        inner.starts_with('.').then(|| table.name.strip_suffix(inner)).flatten()
+    })
 }
 
 /// The most similar of the candidates, if it is similar enough to be meant.

@@ -57,28 +57,69 @@ impl Key {
         self.name.rsplit_once('.').unwrap_or(("", self.name))
     }
 
-    /// The environment variable that sets it; keys above all tables have none.
+    /// The table that it stands in; `None` for a key above all tables.
+    #[must_use]
+    pub fn table(&self) -> Option<&'static Table> {
+        TABLES.iter().find(|table| table.name == self.split().0)
+    }
+
+    /// The environment variable that sets it; keys above all tables and in repeated ones have none.
     #[must_use]
     pub fn variable(&self) -> Option<String> {
-        self.name
-            .contains('.')
-            .then(|| format!("PVEGATE_{}", self.name.replace('.', "__").to_ascii_uppercase()))
+        let table = self.table()?;
+        (!table.repeated).then(|| format!("PVEGATE_{}", self.name.replace('.', "__").to_ascii_uppercase()))
     }
 }
 
+/// A table of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Its name, with those of the tables around it.
+    pub name: &'static str,
+    /// Whether it can be written several times, as `[[name]]`: then a key of it without a default must be
+    /// set in each, and nothing in it comes from the environment.
+    pub repeated: bool,
+    /// What it is about.
+    pub about: &'static str,
+}
+
+impl Table {
+    /// The line above its keys.
+    #[must_use]
+    pub fn header(&self) -> String {
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+}
+
+const fn once(name: &'static str, about: &'static str) -> Table {
+    Table { name, repeated: false, about }
+}
+
+const fn repeated(name: &'static str, about: &'static str) -> Table {
+    Table { name, repeated: true, about }
+}
+
 /// Tables with what they are about, in the order of the file.
-pub const TABLES: &[(&str, &str)] = &[
-    ("server", "Where browsers come in."),
-    ("tls", "The gate's own certificate."),
-    ("upstream", "Proxmox VE's pveproxy."),
-    ("access", "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer."),
-    ("session", "How long a sign-in lasts."),
-    ("auth", "By what people sign in."),
-    ("limits", "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64."),
-    ("storage", "What the gate keeps."),
-    ("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
-    ("ui", "The gate's own pages."),
-    ("log", "For the operator who debugs; audit events are not here."),
+pub const TABLES: &[Table] = &[
+    once("server", "Where browsers come in."),
+    once("tls", "The gate's own certificate."),
+    once("upstream", "Proxmox VE's pveproxy."),
+    once(
+        "access",
+        "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer.",
+    ),
+    once("session", "How long a sign-in lasts."),
+    once("auth", "By what people sign in."),
+    repeated(
+        "api.rule",
+        "What one API token of Proxmox VE may do. Without a rule no token passes: Proxmox VE asks no second\n\
+         factor of tokens. `pvegate api add` writes a rule, with the hash of the secret.",
+    ),
+    once("limits", "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64."),
+    once("storage", "What the gate keeps."),
+    once("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
+    once("ui", "The gate's own pages."),
+    once("log", "For the operator who debugs; audit events are not here."),
 ];
 
 macro_rules! keys {
@@ -161,6 +202,26 @@ keys! {
         "with-totp: a password of the gate's own goes with each code of an authenticator app.\n\
          off: the code is enough, and Proxmox VE asks for its own password afterwards.";
 
+    RULE_TOKEN "api.rule.token" Kind::Text, None, Some(r#""automation@pve!backup""#),
+        "The token, as Proxmox VE names it under Datacenter, Permissions, API Tokens.";
+    RULE_SECRET_HASH "api.rule.secret_hash" Kind::Text, None,
+        Some(r#""6f1c3a0e5b7d92481d3c5f7a9b0e2d4c6a8f1e3d5c7b9a0f2e4d6c8b0a1f3e5d""#),
+        "A hash of its secret under the master key. `pvegate api add` makes it; another secret, or another\n\
+         master key, needs a new one.";
+    RULE_FROM "api.rule.from" Kind::List, None, Some(r#"["10.0.0.40/32"]"#),
+        "Networks that it may be used from; access.allow must admit them too.";
+    RULE_METHODS "api.rule.methods" Kind::List, Some(r#"["GET"]"#), Some(r#"["GET", "POST"]"#),
+        "Methods that it may use: GET, POST, PUT, DELETE. In Proxmox VE, GET reads and the others change.";
+    RULE_PATHS "api.rule.paths" Kind::List, None, Some(r#"["/api2/json/nodes/*/vzdump", "/api2/json/nodes/*/tasks/**"]"#),
+        "Calls that it may make, as decoded paths: `*` is any one segment, `**` at the end is one or more.\n\
+         A console or a migration (WebSocket) needs a path whose last segment names it.";
+    RULE_RATE "api.rule.rate" Kind::Number { min: 1, max: 1_000_000 }, Some("600"), None,
+        "Requests: so many at once, and as many a minute.";
+    RULE_NOT_BEFORE "api.rule.not_before" Kind::Text, Some(r#""""#), None,
+        "From when on it is good, e.g. \"2027-01-01T00:00:00Z\". \"\" is always.";
+    RULE_NOT_AFTER "api.rule.not_after" Kind::Text, Some(r#""""#), Some(r#""2027-06-30T23:59:59Z""#),
+        "Until when it is good. What runs by then, ends. \"\" is for good.";
+
     PER_SOURCE "limits.connections_per_source" Kind::Number { min: 1, max: 1_000_000 }, Some("256"), None,
         "Connections at once per source. A browser takes six and one per console; an office behind one address more.";
     SIGN_INS "limits.sign_ins" Kind::Number { min: 1, max: 10_000 }, Some("10"), None,
@@ -208,7 +269,7 @@ mod tests {
     #[test]
     fn every_key_has_one_name_and_a_table_that_is_listed() {
         let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-        let tables: BTreeSet<_> = TABLES.iter().map(|(table, _)| *table).collect();
+        let tables: BTreeSet<_> = TABLES.iter().map(|table| table.name).collect();
         let used: BTreeSet<_> =
             KEYS.iter().map(|key| key.split().0).filter(|table| !table.is_empty()).collect();
 

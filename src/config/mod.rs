@@ -7,6 +7,7 @@
 //! The settings' types live with their stages; nothing in a stage knows this module. No secret is a value
 //! here: secrets lie in files whose paths are.
 
+mod api;
 mod check;
 pub mod duration;
 mod env;
@@ -24,7 +25,7 @@ use std::{
 
 use self::{env::Environment, problem::Source};
 pub use self::{
-    keys::{KEYS, Key, Kind, TABLES},
+    keys::{KEYS, Key, Kind, TABLES, Table},
     problem::{Code, Problem, Problems, Severity},
     reference::default_file,
 };

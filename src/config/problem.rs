@@ -68,6 +68,10 @@ codes! {
     BadPath "E0211" "A path is absolute, because the directory that a service runs in is nobody's choice, and names a file."
     BadContact "E0212" "The contact is one short line of plain text."
     Twice "E0213" "The same address is listed twice, and it can be bound only once."
+    BadToken "E0214" "The name of an API token is user@realm!name, as Proxmox VE shows it."
+    BadSecretHash "E0215" "The hash of a token's secret is 64 hexadecimal digits, made by `pvegate api add`: it depends on the master key. The secret itself never stands in the configuration."
+    BadPattern "E0216" "A path pattern begins with `/` and has whole segments: text that stands for itself, `*` for any one segment, `**` at the end for one or more."
+    BadTime "E0217" "A point in time is a date, a time and an offset (RFC 3339), such as 2027-01-31T00:00:00Z."
     NoTrust "E0301" "The gate never speaks to an upstream whose certificate it cannot check: it needs the certificate's fingerprint or the authority that issued it."
     TwoTrusts "E0302" "Both a fingerprint and an authority are set. They answer the same question, and it must be clear which one decides."
     NoCertificate "E0303" "With tls.source = \"files\" the gate needs to know the files."
@@ -76,6 +80,8 @@ codes! {
     AllowUnset "E0306" "In a container the default list of private networks would admit everybody: connections come from the bridge's gateway. So there the list has no default."
     SameFile "E0307" "Two keys name the same file; each would overwrite what the other keeps there."
     NoMethod "E0308" "Without passkeys and without authenticator apps there is no way to sign in."
+    RuleForNothing "E0309" "A rule with an empty list lets nothing through. To take a token's rights away, remove its rule."
+    NeverGood "E0310" "The rule ends before it begins."
     PublicAddress "W0401" "Passkeys are bound to a host name; a browser refuses to make or use one on an address. One-time codes still work."
     HostBits "W0402" "The address has bits set behind the prefix length. The network is taken without them; if a single address was meant, its length is 32 or 128."
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."
@@ -117,6 +123,21 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// The same place, without what is written there: it may be a secret that was put in the wrong place.
+    pub(super) fn without_line(&self) -> Self {
+        match self {
+            Self::Text { file, line, column, .. } => Self::Text {
+                file: file.clone(),
+                line: *line,
+                column: *column,
+                snippet: "…".to_owned(),
+                indent: 0,
+                width: 1,
+            },
+            Self::Variable { .. } | Self::File { .. } | Self::Default { .. } => self.clone(),
+        }
+    }
+
     /// Whether somebody wrote it.
     pub(super) fn is_written(&self) -> bool {
         !matches!(self, Self::Default { .. })
@@ -170,6 +191,16 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// A key of a repeated table is that of its entry with this number: `table.key` becomes
+    /// `table[number].key`.
+    pub(super) fn number(&mut self, table: &str, number: usize) {
+        if let Some(rest) = self.key.as_deref().and_then(|key| key.strip_prefix(table))
+            && rest.starts_with('.')
+        {
+            self.key = Some(format!("{table}[{number}]{rest}"));
+        }
     }
 
     /// The key that it is about, as `session.idle` or `access.allow[1]`; `None` if it is about none.

@@ -25,6 +25,31 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Checks every entry of a repeated table with `one`, which asks for keys as if the entry were the file.
+    ///
+    /// `None` if `one` returned `None` for any. Problems name the entry: `api.rule[0].token`.
+    pub(super) fn each<T>(
+        &mut self,
+        table: &str,
+        mut one: impl FnMut(&mut Check<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let file = self.file;
+        let mut values = Vec::new();
+        let mut right = true;
+        for (index, entry) in file.entries(table) {
+            let told = self.problems.len();
+            let value = one(&mut Check { file: entry, problems: self.problems });
+            for problem in self.problems.iter_mut().skip(told) {
+                problem.number(table, *index);
+            }
+            match value {
+                Some(value) => values.push(value),
+                None => right = false,
+            }
+        }
+        right.then_some(values)
+    }
+
     pub(super) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -46,12 +71,12 @@ impl Check<'_> {
     }
 
     fn missing(&mut self, key: &Key) {
-        let (table, name) = key.split();
+        let name = key.split().1;
         let mut problem = Problem::new(Code::Missing, "it is not set, and has no default")
             .of(key.name)
             .at(self.file.home(key), "");
-        if let Some(example) = key.example {
-            problem = problem.help(format!("under [{table}]: {name} = {example}"));
+        if let Some((table, example)) = key.table().zip(key.example) {
+            problem = problem.help(format!("under {}: {name} = {example}", table.header()));
         }
         if let Some(variable) = key.variable() {
             problem = problem.help(format!("or in the environment: {variable}"));

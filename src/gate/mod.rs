@@ -4,6 +4,7 @@
 //! upstream, or a reply. It collects the facts (cookie, session, time) and leaves the judgement to
 //! [`policy`] (pure) and the pages to [`portal`].
 
+pub mod api_token;
 pub mod ceremony;
 pub mod cookie;
 mod json;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub sign_ins_a_minute: NonZeroU32,
     /// Longest silence inside a form that is sent to the gate itself.
     pub form_silence: Duration,
+    /// What API tokens may do; none means none.
+    pub api_rules: Vec<api_token::Rule>,
 }
 
 /// By what people may sign in.

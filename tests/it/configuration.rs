@@ -3,7 +3,11 @@
 //! `configuration/` holds broken files (`*.toml`) and what is said about each (`*.txt`), whole: the messages
 //! are what people meet, so a change of one must be seen.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as expected"
+)]
 
 use std::{fs, path::Path};
 
@@ -14,6 +18,23 @@ const SHIPPED: &str = include_str!("../../config/pvegate.toml");
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The shipped file with its examples switched on.
+fn with_examples() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(example) if !example.is_empty() && !example.starts_with(' ') => format!("{example}\n"),
+        Some(_) | None => format!("{line}\n"),
+    };
+    SHIPPED.lines().map(line).collect()
+}
+
+#[test]
+fn the_examples_of_the_shipped_file_are_right() {
+    let (config, warnings) = config::parse(&with_examples(), "pvegate.toml", []).unwrap();
+
+    assert_eq!(warnings, []);
+    assert_eq!(config.gate.api_rules.len(), 1);
 }
 
 #[test]
@@ -39,15 +60,17 @@ fn every_key_of_the_shipped_file_has_its_default() {
 
 #[test]
 fn the_shipped_file_has_every_key_once() {
-    let lines: Vec<_> = SHIPPED.lines().filter(|line| line.contains('=') && !line.starts_with('#')).collect();
+    let everything = with_examples();
+    let lines: Vec<_> =
+        everything.lines().filter(|line| line.contains('=') && !line.starts_with('#')).collect();
 
     assert_eq!(lines.len(), KEYS.len());
     for key in KEYS {
         let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
         let mut current = "";
-        let found = SHIPPED.lines().any(|line| {
-            if let Some(header) = line.strip_prefix('[') {
-                current = header.trim_end_matches(']');
+        let found = everything.lines().any(|line| {
+            if line.starts_with('[') {
+                current = line.trim_matches(['[', ']']);
             }
             current == table && line.split_once(" = ").is_some_and(|(it, _)| it == name)
         });
@@ -166,4 +189,36 @@ fn in_a_container_the_environment_can_say_everything() {
 
     assert!(config::load(&missing, env.clone()).is_ok());
     assert!(config::load(&missing, env.into_iter().skip(1)).is_err());
+}
+
+#[test]
+fn what_is_wrong_in_a_repeated_table_names_the_entry() {
+    assert_told("repeated.txt", &told_of("repeated.toml"));
+}
+
+#[test]
+fn a_repeated_table_can_be_written_as_a_list_and_is_no_plain_table() {
+    let least = "server.public_url = \"https://p\"\nupstream.url = \"https://h\"\nupstream.ca = \"/a\"\n";
+    let rule = format!("token = \"a@pve!id\", secret_hash = \"{}\", from = [\"10.0.0.0/8\"]", "0".repeat(64));
+    let read = |rest: &str| config::parse(&format!("{least}{rest}"), "f", []);
+
+    let (two, _) =
+        read(&format!("api.rule = [{{ {rule}, paths = [\"/x\"] }}, {{ {rule}, paths = [\"/y\"] }}]"))
+            .unwrap();
+    let (none, _) = read("api.rule = []").unwrap();
+
+    assert_eq!(
+        two.gate.api_rules.iter().map(|rule| rule.paths[0].to_string()).collect::<Vec<_>>(),
+        ["/x", "/y"]
+    );
+    assert_eq!(none.gate.api_rules, []);
+    for (wrong, told) in [
+        ("[api.rule]\ntoken = \"x\"", "written once for each"),
+        ("api.rule = 3", "this is a whole number"),
+        ("api.rule = [{}, 3]", "api.rule[1]"),
+        ("api = 3", "`api` is a table"),
+    ] {
+        let problems = read(wrong).unwrap_err();
+        assert!(problems.to_string().contains(told), "{problems}");
+    }
 }

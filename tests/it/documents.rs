@@ -33,10 +33,14 @@ that is wrong is told in one run.
 This page is written from the table of keys in `src/config/keys.rs`.
 "
     .to_owned();
-    for (table, about) in std::iter::once(&("", "Above all tables.")).chain(TABLES) {
-        let title = if table.is_empty() { String::new() } else { format!("\n## [{table}]\n") };
+    for table in std::iter::once(None).chain(TABLES.iter().map(Some)) {
+        let title = table.map(|table| format!("\n## {}\n", table.header())).unwrap_or_default();
+        let about = table.map_or("Above all tables.", |table| table.about);
         let _ = write!(page, "{title}\n{about}\n");
-        for key in KEYS.iter().filter(|key| key.split().0 == *table) {
+        if table.is_some_and(|table| table.repeated) {
+            page.push_str("\nIt can stand several times, or not at all.\n");
+        }
+        for key in KEYS.iter().filter(|key| key.table() == table) {
             let _ = write!(page, "\n### `{}`\n\n{}\n\n{}\n", key.name, text(key.doc), facts(key));
         }
     }
