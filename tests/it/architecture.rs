@@ -47,7 +47,18 @@ const MODULES: &[(&str, &[&str])] = &[
     // The settings of the stages live with the stages; `config` builds them all and nothing of them knows it.
     (
         "config",
-        &["accept", "admission", "audit", "connection", "gate", "store", "telemetry", "tls", "upstream"],
+        &[
+            "accept",
+            "admission",
+            "audit",
+            "connection",
+            "gate",
+            "store",
+            "telemetry",
+            "time",
+            "tls",
+            "upstream",
+        ],
     ),
     // Composes the whole.
     (
