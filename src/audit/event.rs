@@ -45,6 +45,8 @@ pub enum Action {
     SessionRevoke,
     /// A connection or request was refused.
     Refuse,
+    /// Somebody signed in proved a change of theirs, or tried to.
+    StepUp,
     /// An invitation was made.
     InviteCreate,
     /// An invitation was used, or somebody tried to.
@@ -55,6 +57,8 @@ pub enum Action {
     RecoveryUse,
     /// Recovery codes were made anew.
     RecoveryRenew,
+    /// A sign-in method got another name.
+    FactorRename,
     /// Sign-in methods were removed.
     FactorRemove,
     /// Somebody's account was locked in a hurry.
@@ -85,11 +89,13 @@ impl Action {
             Self::SessionEnd => "session-end",
             Self::SessionRevoke => "session-revoke",
             Self::Refuse => "refuse",
+            Self::StepUp => "step-up",
             Self::InviteCreate => "invite-create",
             Self::InviteUse => "invite-use",
             Self::FactorAdd => "factor-add",
             Self::RecoveryUse => "recovery-use",
             Self::RecoveryRenew => "recovery-renew",
+            Self::FactorRename => "factor-rename",
             Self::FactorRemove => "factor-remove",
             Self::Panic => "panic",
             Self::UserAdd => "user-add",
@@ -108,6 +114,8 @@ impl Action {
             (Self::SignIn, Outcome::Success) => ("authentication", "start"),
             (Self::SignIn, Outcome::Failure) => ("authentication", "denied"),
             (Self::SignOut | Self::SessionEnd | Self::SessionRevoke, _) => ("session", "end"),
+            (Self::StepUp, Outcome::Success) => ("authentication", "info"),
+            (Self::StepUp, Outcome::Failure) => ("authentication", "denied"),
             (Self::Refuse, _) => ("web", "denied"),
             (Self::InviteCreate | Self::UserAdd | Self::FactorAdd, _) => ("iam", "creation"),
             (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Success) => {
@@ -117,7 +125,12 @@ impl Action {
                 ("iam", "denied")
             }
             (
-                Self::FactorRemove | Self::Panic | Self::UserUnlock | Self::UserDisable | Self::UserEnable,
+                Self::FactorRename
+                | Self::FactorRemove
+                | Self::Panic
+                | Self::UserUnlock
+                | Self::UserDisable
+                | Self::UserEnable,
                 _,
             ) => ("iam", "change"),
             (Self::UpstreamFailure, _) => ("network", "error"),

@@ -18,6 +18,12 @@ pub enum Route {
     SignIn,
     /// Ends the session.
     SignOut,
+    /// Somebody's own sign-in methods.
+    Methods,
+    /// Changes one of them.
+    MethodChange,
+    /// Permits a new one.
+    MethodNew,
     /// Takes up an invitation.
     Enrol,
     /// The end of an enrolment.
@@ -34,6 +40,8 @@ pub enum Route {
     PasskeyCreate,
     /// Signs in with a security key, after a code.
     SecurityKeySignIn,
+    /// A challenge for a change that a passkey is to prove.
+    ProofOptions,
     /// Style, script, icon. Their names carry a hash of what they hold.
     Asset,
     /// The certificate of the local CA.
@@ -47,10 +55,13 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 15] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 19] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
+        (Self::Methods,   "/_gate/methods",    &[Method::GET]),
+        (Self::MethodChange, "/_gate/methods/change", &[Method::GET, Method::POST]),
+        (Self::MethodNew, "/_gate/methods/new", &[Method::GET, Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
@@ -59,6 +70,7 @@ impl Route {
         (Self::PasskeyCreateOptions, "/_gate/passkey/create-options",  &[Method::POST]),
         (Self::PasskeyCreate,        "/_gate/passkey/create",          &[Method::POST]),
         (Self::SecurityKeySignIn,    "/_gate/security-key/sign-in",    &[Method::POST]),
+        (Self::ProofOptions,         "/_gate/proof/options",           &[Method::POST]),
         (Self::Asset,     "/_gate/assets/*",   &[Method::GET]),
         (Self::Ca,        "/_gate/ca",         &[Method::GET]),
         (Self::Health,    "/_gate/healthz",    &[Method::GET]),
@@ -81,7 +93,13 @@ impl Route {
             | Self::Ca
             | Self::Health
             | Self::WellKnown => true,
-            Self::Home | Self::SignOut | Self::Enrolled => false,
+            Self::Home
+            | Self::SignOut
+            | Self::Methods
+            | Self::MethodChange
+            | Self::MethodNew
+            | Self::Enrolled
+            | Self::ProofOptions => false,
         }
     }
 
@@ -91,6 +109,9 @@ impl Route {
         match self {
             Self::SignOut => true,
             Self::Home
+            | Self::Methods
+            | Self::MethodChange
+            | Self::MethodNew
             | Self::Enrolled
             | Self::SignIn
             | Self::Enrol
@@ -100,6 +121,7 @@ impl Route {
             | Self::PasskeyCreateOptions
             | Self::PasskeyCreate
             | Self::SecurityKeySignIn
+            | Self::ProofOptions
             | Self::Asset
             | Self::Ca
             | Self::Health
@@ -115,10 +137,14 @@ impl Route {
             | Self::PasskeySignIn
             | Self::PasskeyCreateOptions
             | Self::PasskeyCreate
-            | Self::SecurityKeySignIn => true,
+            | Self::SecurityKeySignIn
+            | Self::ProofOptions => true,
             Self::Home
             | Self::SignIn
             | Self::SignOut
+            | Self::Methods
+            | Self::MethodChange
+            | Self::MethodNew
             | Self::Enrol
             | Self::Enrolled
             | Self::Recover

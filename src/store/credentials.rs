@@ -6,11 +6,14 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_params, params};
 
 use super::{
-    Spent,
+    Spent, Use,
     sqlite::{not_ours, optional_time, parsed, time, word},
 };
-use crate::account::{
-    Assertion, Ceremony, Credential, CredentialKind, FactorId, Session, Transport, UserHandle, UserId,
+use crate::{
+    account::{
+        Assertion, Ceremony, Credential, CredentialKind, FactorId, SessionId, Transport, UserHandle, UserId,
+    },
+    time::Timestamp,
 };
 
 const CREDENTIAL: &str = "id, user_id, kind, name, credential_id, record, counter, synced, aaguid, transports, \
@@ -81,7 +84,7 @@ pub(super) fn add(
             credential.aaguid,
             transports.join(","),
             credential.created_at.millis(),
-            credential.last_used_at.map(crate::time::Timestamp::millis),
+            credential.last_used_at.map(Timestamp::millis),
             credential.last_used_from.map(|address| address.to_string()),
         ],
     )?;
@@ -94,7 +97,7 @@ pub(super) fn spend_assertion(
     transaction: &Transaction<'_>,
     assertion: &Assertion,
     ceremony: &Ceremony,
-    session: &Session,
+    by: &Use,
 ) -> rusqlite::Result<Spent> {
     let spent_before = transaction
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM spent_ceremony WHERE hash = ?1)")?
@@ -110,10 +113,10 @@ pub(super) fn spend_assertion(
         named_params! {
             ":counter": assertion.counter,
             ":synced": assertion.synced,
-            ":now": session.created_at.millis(),
-            ":client": session.client.to_string(),
+            ":now": by.at.millis(),
+            ":client": by.client.to_string(),
             ":id": assertion.credential.0,
-            ":user": session.user.0,
+            ":user": by.user.0,
         },
     )?;
     if used == 0 {
@@ -121,6 +124,31 @@ pub(super) fn spend_assertion(
     }
     spend(transaction, ceremony)?;
     Ok(Spent::First)
+}
+
+/// Spends a proof that was given at a session which is alive; says how many that were.
+pub(super) fn spend_proof(
+    transaction: &Transaction<'_>,
+    once: &Ceremony,
+    session: SessionId,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "INSERT INTO spent_ceremony (hash, expires_at)
+         SELECT :hash, :expires
+         WHERE :expires > :now AND NOT EXISTS (SELECT 1 FROM spent_ceremony WHERE hash = :hash)
+           AND EXISTS (SELECT 1 FROM session JOIN user ON user.id = session.user_id
+                       WHERE session.id = :session AND user.id = :user AND user.disabled_at IS NULL
+                         AND session.ended_at IS NULL AND session.expires_at > :now)",
+        named_params! {
+            ":hash": once.hash,
+            ":expires": once.expires_at.millis(),
+            ":now": now.millis(),
+            ":session": session.0,
+            ":user": user.0,
+        },
+    )
 }
 
 /// A ceremony that was spent is a violated constraint: the callers have looked.

@@ -1,10 +1,10 @@
-//! The SQL of taking sign-in methods away, and of locking an account in a hurry.
+//! The SQL of renaming sign-in methods and taking them away, and of locking an account in a hurry.
 
 use rusqlite::{Transaction, params};
 
-use super::{Sessions, sqlite};
+use super::{GivenUp, Renamed, Sessions, sqlite};
 use crate::{
-    account::{EndReason, FactorId, UserId},
+    account::{CredentialKind, EndReason, FactorId, UserId},
     time::Timestamp,
 };
 
@@ -16,6 +16,55 @@ pub(super) fn remove(transaction: &Transaction<'_>, user: UserId, id: &FactorId)
             .execute(&format!("DELETE FROM {table} WHERE user_id = ?1 AND id = ?2"), params![user.0, id.0])?;
     }
     Ok(removed > 0)
+}
+
+/// Removes one at its owner's wish. What is left must sign them in by itself: a passkey, or an authenticator
+/// app; a security key comes only after one of those.
+pub(super) fn give_up(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    id: &FactorId,
+) -> rusqlite::Result<GivenUp> {
+    let others: bool = transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM authenticator WHERE user_id = ?1 AND id <> ?2)
+             OR EXISTS (SELECT 1 FROM credential WHERE user_id = ?1 AND id <> ?2 AND kind = ?3)",
+        params![user.0, id.0, CredentialKind::Passkey.as_str()],
+        |row| row.get(0),
+    )?;
+    if !exists(transaction, user, id)? {
+        return Ok(GivenUp::NoSuchMethod);
+    }
+    if !others {
+        return Ok(GivenUp::Last);
+    }
+    remove(transaction, user, id)?;
+    Ok(GivenUp::Gone)
+}
+
+fn exists(transaction: &Transaction<'_>, user: UserId, id: &FactorId) -> rusqlite::Result<bool> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM authenticator WHERE user_id = ?1 AND id = ?2)
+             OR EXISTS (SELECT 1 FROM credential WHERE user_id = ?1 AND id = ?2)",
+        params![user.0, id.0],
+        |row| row.get(0),
+    )
+}
+
+/// Gives one another name.
+pub(super) fn rename(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    id: &FactorId,
+    name: &str,
+) -> rusqlite::Result<Renamed> {
+    let mut renamed = 0;
+    for table in ["authenticator", "credential"] {
+        renamed += transaction.execute(
+            &format!("UPDATE {table} SET name = ?3 WHERE user_id = ?1 AND id = ?2"),
+            params![user.0, id.0, name],
+        )?;
+    }
+    Ok(if renamed == 0 { Renamed::NoSuchMethod } else { Renamed::Now })
 }
 
 /// Removes every one, recovery codes and password too; says how many sign-in methods that were.

@@ -15,7 +15,7 @@ mod recovery;
 mod sqlite;
 mod thread;
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
 pub use sqlite::SqliteStore;
@@ -153,7 +153,7 @@ pub trait Store: Send {
     /// lifts a lockout and opens the session: all or nothing.
     ///
     /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
-    /// session alive; the user the session's and not disabled; a credential must be nobody's yet, and the
+    /// session alive; a proof unspent and its session alive; the user the session's and not disabled; a credential must be nobody's yet, and the
     /// ceremony that made it unspent. Otherwise [`Spent::Before`] and nothing happened. An invitation to
     /// recover ends the user's other sessions.
     ///
@@ -274,6 +274,48 @@ pub trait Store: Send {
         session: &Session,
     ) -> Result<Spent, StoreError>;
 
+    /// Spends a time step of an authenticator app (RFC 6238 §5.2), for something else than a sign-in. A
+    /// step that was spent, an app that is gone and a disabled user are [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn spend_step(
+        &mut self,
+        user: UserId,
+        factor: &FactorId,
+        step: TimeStep,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError>;
+
+    /// Spends a WebAuthn ceremony and writes down what the authenticator said, for something else than a
+    /// sign-in; the rest as [`Store::sign_in_by_assertion`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn spend_assertion(
+        &mut self,
+        assertion: &Assertion,
+        ceremony: &Ceremony,
+        by: &Use,
+    ) -> Result<Spent, StoreError>;
+
+    /// Gives a sign-in method of the user another name; says whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn rename_factor(&mut self, user: UserId, id: &FactorId, name: &str) -> Result<Renamed, StoreError>;
+
+    /// Removes a sign-in method of the user, unless nothing would be left that signs them in by itself.
+    /// Sessions go on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn give_up_factor(&mut self, user: UserId, id: &FactorId) -> Result<GivenUp, StoreError>;
+
     /// The session with this identifier, whatever became of it.
     ///
     /// # Errors
@@ -369,6 +411,14 @@ pub enum EnrolledBy {
     Invitation([u8; 32]),
     /// A session that may only enrol.
     Session(SessionId),
+    /// A proof that somebody gave at a session of theirs, which goes on: no other is opened, and a lockout
+    /// is not lifted.
+    Proof {
+        /// The session.
+        session: SessionId,
+        /// What is spent of the proof.
+        once: Ceremony,
+    },
 }
 
 /// What was removed.
@@ -476,6 +526,39 @@ pub enum Spent {
     First,
     /// It was not good any more; nothing changed.
     Before,
+}
+
+/// Who uses a credential, when and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// Who.
+    pub user: UserId,
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub client: IpAddr,
+}
+
+/// What became of a sign-in method that was to have another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Renamed {
+    /// It has the name now.
+    Now,
+    /// The user has no such method.
+    NoSuchMethod,
+}
+
+/// What became of a sign-in method that its owner gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum GivenUp {
+    /// It is gone.
+    Gone,
+    /// Nothing would be left that signs them in by itself: it stays.
+    Last,
+    /// The user has no such method.
+    NoSuchMethod,
 }
 
 /// What became of a time step of an authenticator app.

@@ -14,9 +14,9 @@ use rusqlite::{
 };
 
 use super::{
-    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, Guesses, NewInvitation, Owned,
-    RecoveryCodes, Removed, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked,
-    credentials, factors, lockout, recovery,
+    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, GivenUp, Guesses, NewInvitation, Owned,
+    RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried,
+    Unlocked, Use, credentials, factors, lockout, recovery,
 };
 use crate::{
     account::{
@@ -343,6 +343,9 @@ impl Store for SqliteStore {
                         ":user": session.user.0,
                     },
                 )?,
+                EnrolledBy::Proof { session: id, once } => {
+                    credentials::spend_proof(transaction, once, *id, session.user, session.created_at)?
+                }
             };
             if spent == 0 {
                 return Ok(Spent::Before);
@@ -367,8 +370,13 @@ impl Store for SqliteStore {
                     params![session.user.0, password],
                 )?;
             }
-            lockout::lift(transaction, session.user)?;
-            insert_session(transaction, session)?;
+            match by {
+                EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => {
+                    lockout::lift(transaction, session.user)?;
+                    insert_session(transaction, session)?;
+                }
+                EnrolledBy::Proof { .. } => {}
+            }
             Ok(Spent::First)
         })
     }
@@ -437,19 +445,9 @@ impl Store for SqliteStore {
         session: &Session,
     ) -> Result<StepSpent, StoreError> {
         self.write(|transaction| {
-            let spent = transaction.execute(
-                "UPDATE authenticator SET last_step = :step, last_used_at = :now
-                 WHERE id = :id AND user_id = :user AND last_step < :step
-                   AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
-                named_params! {
-                    ":step": step_number(step),
-                    ":now": session.created_at.millis(),
-                    ":id": factor.0,
-                    ":user": session.user.0,
-                },
-            )?;
-            if spent == 0 {
-                return Ok(StepSpent::Before);
+            match spend_step(transaction, session.user, factor, step, session.created_at)? {
+                Spent::Before => return Ok(StepSpent::Before),
+                Spent::First => {}
             }
             let mut keys = credentials::of(transaction, session.user)?;
             keys.retain(|key| key.kind == CredentialKind::SecurityKey);
@@ -487,12 +485,40 @@ impl Store for SqliteStore {
         session: &Session,
     ) -> Result<Spent, StoreError> {
         self.write(|transaction| {
-            let spent = credentials::spend_assertion(transaction, assertion, ceremony, session)?;
+            let by = Use { user: session.user, at: session.created_at, client: session.client };
+            let spent = credentials::spend_assertion(transaction, assertion, ceremony, &by)?;
             if let Spent::First = spent {
                 insert_session(transaction, session)?;
             }
             Ok(spent)
         })
+    }
+
+    fn spend_step(
+        &mut self,
+        user: UserId,
+        factor: &FactorId,
+        step: TimeStep,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| spend_step(transaction, user, factor, step, now))
+    }
+
+    fn spend_assertion(
+        &mut self,
+        assertion: &Assertion,
+        ceremony: &Ceremony,
+        by: &Use,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| credentials::spend_assertion(transaction, assertion, ceremony, by))
+    }
+
+    fn rename_factor(&mut self, user: UserId, id: &FactorId, name: &str) -> Result<Renamed, StoreError> {
+        self.write(|transaction| factors::rename(transaction, user, id, name))
+    }
+
+    fn give_up_factor(&mut self, user: UserId, id: &FactorId) -> Result<GivenUp, StoreError> {
+        self.write(|transaction| factors::give_up(transaction, user, id))
     }
 
     fn session(&mut self, id: SessionId) -> Result<Option<Session>, StoreError> {
@@ -887,6 +913,28 @@ fn ends_with_a_page(connection: &Connection, path: &Path) -> rusqlite::Result<()
         )),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// A step is spent where it is later than the last: of two at once, one finds it so.
+fn spend_step(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    factor: &FactorId,
+    step: TimeStep,
+    now: Timestamp,
+) -> rusqlite::Result<Spent> {
+    let spent = transaction.execute(
+        "UPDATE authenticator SET last_step = :step, last_used_at = :now
+         WHERE id = :id AND user_id = :user AND last_step < :step
+           AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
+        named_params! {
+            ":step": step_number(step),
+            ":now": now.millis(),
+            ":id": factor.0,
+            ":user": user.0,
+        },
+    )?;
+    Ok(if spent == 0 { Spent::Before } else { Spent::First })
 }
 
 /// Tried again while another connection does the same: SQLite does not wait by itself for the lock that

@@ -12,6 +12,7 @@ mod documents;
 mod faithful;
 mod killed;
 mod lockout;
+mod methods;
 mod passkeys;
 mod readme;
 mod secrets;

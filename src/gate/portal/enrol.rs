@@ -41,11 +41,17 @@ use crate::{
 /// somebody who has to install an app first.
 const STATE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
+/// How long a proof permits to add a sign-in method: time enough to install an app.
+pub(super) const PERMITTED: Duration = Duration::from_secs(15 * 60);
+
 /// What other sites show beside the account in an app.
 const ISSUER: &str = "Proxmox VE gate";
 
 /// Sign-in method, recovery codes, done.
 const STEPS: u8 = 3;
+
+/// Where somebody is who adds a method beside others.
+const ADDED: &str = "/_gate/methods?done=added";
 
 /// Somebody who may enrol, and what permits it.
 pub(super) struct Guest {
@@ -61,6 +67,16 @@ struct Again {
     name: String,
     wrong_code: bool,
     password: Option<PasswordError>,
+}
+
+impl Guest {
+    /// How many steps there are. Whoever adds a method beside others is done after the first.
+    fn steps(&self) -> u8 {
+        match self.by {
+            EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => STEPS,
+            EnrolledBy::Proof { .. } => 1,
+        }
+    }
 }
 
 impl Gate {
@@ -102,7 +118,7 @@ impl Gate {
         (alive && session.scope == Scope::EnrolOnly).then_some(EnrolledBy::Session(session.id))
     }
 
-    async fn begin(&self, visit: &Visit<'_>, by: EnrolledBy) -> Answer {
+    pub(super) async fn begin(&self, visit: &Visit<'_>, by: EnrolledBy) -> Answer {
         match self.guest(visit, by).await? {
             Ok(guest) => Ok(if self.settings.auth.passkey {
                 self.passkey_form(visit, &guest)
@@ -121,7 +137,7 @@ impl Gate {
             self.portal.ca.as_ref().map(|_| pages::PasskeyTrouble::OwnAuthority)
         };
         let page = pages::EnrolPasskey {
-            step: pages::Step { at: 1, of: STEPS },
+            step: pages::Step { at: 1, of: guest.steps() },
             user: guest.user.name.as_str(),
             state: &self.sealed(visit, guest, Progress::Choosing),
             totp: self.settings.auth.totp,
@@ -163,6 +179,18 @@ impl Gate {
                 })
             }
             EnrolledBy::Session(_) => Ok(Err(InviteError::Expired)),
+            EnrolledBy::Proof { session: id, once } => Ok(match &visit.session {
+                Some(session)
+                    if session.id == id
+                        && session.scope == Scope::Full
+                        && session.alive(self.sessions.limits(), visit.now).is_ok()
+                        && visit.now < once.expires_at =>
+                {
+                    let user = (*session.user()).clone();
+                    Ok(Guest { by: EnrolledBy::Proof { session: id, once }, user, recovering: false })
+                }
+                Some(_) | None => Err(InviteError::Expired),
+            }),
         }
     }
 
@@ -240,7 +268,7 @@ impl Gate {
         let beside_key = key.is_some();
         let progress = Progress::AddingApp { secret: secret.expose().to_vec().into(), key };
         let page = pages::EnrolTotp {
-            step: pages::Step { at: 1, of: STEPS },
+            step: pages::Step { at: 1, of: guest.steps() },
             user: guest.user.name.as_str(),
             account: &account,
             qr_svg: &qr(&otpauth),
@@ -421,6 +449,7 @@ impl Gate {
         password: Option<String>,
     ) -> Answer {
         let Guest { by, user, .. } = guest;
+        let goes_on = matches!(by, EnrolledBy::Proof { .. });
         let (first, method) = self.factor(&user, proven.first, visit.now);
         let second = proven.second.map(|second| self.factor(&user, second, visit.now));
         let added: Vec<Method> =
@@ -433,7 +462,7 @@ impl Gate {
         match self.store.call(move |store| store.enrol(&enrolment)).await? {
             Spent::Before => Ok(self.invitation_refused(visit, InviteError::Used)),
             Spent::First => {
-                let used = [(Action::InviteUse, method)].into_iter();
+                let used = (!goes_on).then_some((Action::InviteUse, method)).into_iter();
                 let added = added.into_iter().map(|method| (Action::FactorAdd, method));
                 let renewed = renewed.then_some((Action::RecoveryRenew, method));
                 for (action, method) in used.chain(added).chain(renewed) {
@@ -443,6 +472,9 @@ impl Gate {
                             .of(&user.name)
                             .by(method),
                     );
+                }
+                if goes_on {
+                    return Ok(Reply::see_other(ADDED));
                 }
                 let done = format!("{}enrolled", names::PREFIX);
                 Ok(self.open_session(visit, &session, user, &session_secret, &done).await)

@@ -35,6 +35,7 @@ pub(super) struct State {
 enum By {
     Invitation([u8; 32]),
     Session([u8; 32]),
+    Proof { session: [u8; 32], once: [u8; 32], expires_at: i64 },
 }
 
 /// How far somebody got.
@@ -149,6 +150,9 @@ impl State {
         let by = match by {
             EnrolledBy::Invitation(token_hash) => By::Invitation(*token_hash),
             EnrolledBy::Session(id) => By::Session(id.0),
+            EnrolledBy::Proof { session, once } => {
+                By::Proof { session: session.0, once: once.hash, expires_at: once.expires_at.millis() }
+            }
         };
         Self { by, user: user.0, sealed_at: now.millis(), progress }
     }
@@ -158,6 +162,10 @@ impl State {
         match self.by {
             By::Invitation(token_hash) => EnrolledBy::Invitation(token_hash),
             By::Session(id) => EnrolledBy::Session(SessionId(id)),
+            By::Proof { session, once, expires_at } => EnrolledBy::Proof {
+                session: SessionId(session),
+                once: Ceremony { hash: once, expires_at: Timestamp::from_millis(expires_at) },
+            },
         }
     }
 

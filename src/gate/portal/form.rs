@@ -59,6 +59,11 @@ impl Form {
         self.fields.get(name).map_or("", |value| value.as_str())
     }
 
+    /// Every field, in no order.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether the field was sent.
     #[must_use]
     pub(super) fn has(&self, name: &str) -> bool {

@@ -9,9 +9,11 @@ mod enrol;
 mod enrol_state;
 mod form;
 pub mod look;
+mod methods;
 mod next;
 pub mod pages;
 mod passkey;
+mod proof;
 mod recover;
 mod second_factor;
 pub(super) mod sign_in;
@@ -354,6 +356,11 @@ impl Gate {
             (Route::SignIn, None) => Ok(self.sign_in_page(&visit)),
             (Route::SignIn, Some(form)) => self.sign_in(&visit, &form).await,
             (Route::SignOut, _) => self.sign_out(&visit).await,
+            (Route::Methods, _) => self.methods_page(&visit).await,
+            (Route::MethodChange, None) => self.method_change_page(&visit).await,
+            (Route::MethodChange, Some(form)) => self.change_method(&visit, &form).await,
+            (Route::MethodNew, None) => self.new_method_page(&visit).await,
+            (Route::MethodNew, Some(form)) => self.new_method(&visit, &form).await,
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
             (Route::Enrolled, _) => Ok(self.enrolled_page(&visit)),
@@ -367,6 +374,7 @@ impl Gate {
             (Route::PasskeyCreateOptions, _) => self.passkey_create_options(&visit, &body).await,
             (Route::PasskeyCreate, _) => self.passkey_create(&visit, &body).await,
             (Route::SecurityKeySignIn, _) => self.sign_in_by_key(&visit, &body).await,
+            (Route::ProofOptions, _) => self.proof_options(&visit, &body).await,
             (Route::WellKnown, _) => Ok(self.no_such_page(&visit)),
         };
         answered.unwrap_or_else(|error| self.store_failed(visit.head, visit.now, &error))

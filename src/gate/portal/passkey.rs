@@ -488,11 +488,11 @@ impl Gate {
 }
 
 /// What is spent of a ceremony whose state was sealed at `started_at`.
-fn ceremony(state: &str, started_at: Timestamp) -> Ceremony {
+pub(super) fn ceremony(state: &str, started_at: Timestamp) -> Ceremony {
     Ceremony { hash: secret::sha256(state.as_bytes()), expires_at: started_at.plus(LIFETIME) }
 }
 
 /// 403 for the script, which has the words.
-fn refused(word: &'static str) -> Reply {
+pub(super) fn refused(word: &'static str) -> Reply {
     Reply::json(StatusCode::FORBIDDEN, &json!({ "error": word, "data": null }))
 }

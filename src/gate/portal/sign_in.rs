@@ -112,6 +112,15 @@ impl From<&SignInError> for Reason {
     }
 }
 
+/// A code that was paid for and is right. Nothing is spent yet.
+pub(super) struct Matched {
+    pub(super) user: User,
+    pub(super) attempt: Attempt,
+    pub(super) charge: Charge,
+    pub(super) factor: FactorId,
+    pub(super) step: TimeStep,
+}
+
 impl Gate {
     pub(super) fn sign_in_page(&self, visit: &Visit<'_>) -> Reply {
         if visit.session.as_ref().is_some_and(|s| s.alive(self.sessions.limits(), visit.now).is_ok()) {
@@ -199,33 +208,11 @@ impl Gate {
         if !totp::is_code(code) {
             return Ok(Err(TotpError::NotACode.into()));
         }
-        let attempt = Attempt {
-            name: typed.parse().ok(),
-            device: self.device(visit).map(|device| device.id()),
-            source: SourcePrefix::of(visit.client.ip()).to_string(),
-            at: visit.now,
-        };
-        let (asked, now) = (attempt.clone(), visit.now);
-        let tried = self
-            .store
-            .call(move |store| {
-                store.try_code(&asked, &|tried| {
-                    let (_, charge) = entitled(&asked, tried, now).ok()?;
-                    Some(lockout::charged(tried.guesses.clone(), charge))
-                })
-            })
-            .await?;
-        let entitled = self.with_password(entitled(&attempt, &tried, now), form).await?;
-        let compared = match &entitled {
-            Ok(_) => tried.authenticators.as_slice(),
-            // As much work as for a user with one app.
-            Err(_) => std::slice::from_ref(&self.decoy),
-        };
-        let matching = self.matching(compared, code, now);
-        let (user, charge, (factor, step)) = match (entitled, matching) {
-            (Err(error), _) | (Ok(_), Err(error)) => return Ok(Err(error)),
-            (Ok((user, charge)), Ok(matching)) => (user, charge, matching),
-        };
+        let Matched { user, attempt, charge, factor, step } =
+            match self.compare(visit, typed, code, Some(form)).await? {
+                Ok(matched) => matched,
+                Err(error) => return Ok(Err(error)),
+            };
         let secret = SessionSecret::random();
         let session = self.new_session(visit, &user, Method::Totp, &secret);
         let next = next::after_sign_in(visit.head.uri.query());
@@ -249,6 +236,49 @@ impl Gate {
             StepSpent::KeyNeeded(keys) => Ok(Ok(self.ask_for_key(visit, user, factor, &keys))),
             StepSpent::Before => Ok(Err(SignInError::Raced)),
         }
+    }
+
+    /// Judges an attempt, has it paid for, and only then compares the code with the user's apps. `form` is
+    /// where a password stands, for an attempt that needs one where the policy asks for it.
+    ///
+    /// The caller spends the step, and settles the attempt with `charge` once it has.
+    pub(super) async fn compare(
+        &self,
+        visit: &Visit<'_>,
+        typed: &str,
+        code: &str,
+        form: Option<&Form>,
+    ) -> Result<Result<Matched, SignInError>, StoreError> {
+        let attempt = Attempt {
+            name: typed.parse().ok(),
+            device: self.device(visit).map(|device| device.id()),
+            source: SourcePrefix::of(visit.client.ip()).to_string(),
+            at: visit.now,
+        };
+        let (asked, now) = (attempt.clone(), visit.now);
+        let tried = self
+            .store
+            .call(move |store| {
+                store.try_code(&asked, &|tried| {
+                    let (_, charge) = entitled(&asked, tried, now).ok()?;
+                    Some(lockout::charged(tried.guesses.clone(), charge))
+                })
+            })
+            .await?;
+        let mut entitled = entitled(&attempt, &tried, now);
+        if let Some(form) = form {
+            entitled = self.with_password(entitled, form).await?;
+        }
+        let compared = match &entitled {
+            Ok(_) => tried.authenticators.as_slice(),
+            // As much work as for a user with one app.
+            Err(_) => std::slice::from_ref(&self.decoy),
+        };
+        let matching = self.matching(compared, code, now);
+        Ok(match (entitled, matching) {
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            (Ok((user, charge)), Ok((factor, step))) => Ok(Matched { user, attempt, charge, factor, step }),
+        })
     }
 
     /// Checks the password where the policy wants one: before the code, so that whoever has no password

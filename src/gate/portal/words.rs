@@ -214,6 +214,39 @@ words! {
         "Konsolen und Tabs von Proxmox VE in diesem Browser erreichen es nicht mehr.";
     sign_in_again => "Sign in again", "Wieder anmelden";
 
+    // Sign-in methods
+    methods => "Sign-in methods", "Anmeldemethoden";
+    kind_passkey => "Passkey", "Passkey";
+    kind_security_key => "Security key without a PIN, asked for after a code", "Sicherheitsschlüssel ohne PIN, nach einem Code verlangt";
+    kind_app => "Authenticator app", "Authenticator-App";
+    synced => "kept on several devices", "auf mehreren Geräten";
+    added => "Added", "Hinzugefügt";
+    last_used => "Last used", "Zuletzt verwendet";
+    never => "never", "nie";
+    rename => "Rename", "Umbenennen";
+    remove => "Remove", "Entfernen";
+    new_name => "New name", "Neuer Name";
+    method_added => "The sign-in method was added.", "Die Anmeldemethode wurde hinzugefügt.";
+    method_renamed => "The sign-in method has its new name.", "Die Anmeldemethode hat ihren neuen Namen.";
+    method_removed => "The sign-in method was removed.", "Die Anmeldemethode wurde entfernt.";
+    one_method_only => "This is your only way in. Add a second one, so that a lost phone or key does not shut you out.",
+        "Das ist Ihr einziger Zugang. Fügen Sie einen zweiten hinzu, damit ein verlorenes Telefon oder ein verlorener Schlüssel Sie nicht aussperrt.";
+    add_method => "Add a sign-in method", "Anmeldemethode hinzufügen";
+    add_method_lead => "Show first that it is you, with what you sign in with now.",
+        "Zeigen Sie zuerst, dass Sie es sind: mit dem, womit Sie sich jetzt anmelden.";
+    rename_method => "Rename a sign-in method", "Anmeldemethode umbenennen";
+    rename_method_lead(name: &str) => "“{name}” gets another name.", "„{name}“ bekommt einen anderen Namen.";
+    remove_method => "Remove a sign-in method", "Anmeldemethode entfernen";
+    remove_method_lead(name: &str) => "“{name}” will sign nobody in any more. This cannot be undone.",
+        "Mit „{name}“ meldet sich dann niemand mehr an. Das lässt sich nicht rückgängig machen.";
+    last_method => "This is your only way in, so it stays. Add another one first.",
+        "Das ist Ihr einziger Zugang, darum bleibt er. Fügen Sie zuerst einen anderen hinzu.";
+    proof_code_hint => "A fresh one: it is for this change only.", "Einen frischen: Er gilt nur für diese Änderung.";
+    confirm_with_code => "Confirm with the code", "Mit dem Code bestätigen";
+    confirm_with_passkey => "Confirm with a passkey", "Mit Passkey bestätigen";
+    back_to_methods => "Back to the sign-in methods", "Zurück zu den Anmeldemethoden";
+    back_to_account => "Back", "Zurück";
+
     // Refusals: title, what happened, what to do
     address_title => "Not from this address", "Nicht von dieser Adresse";
     address_from(address: &str) => "Your connection came from {address}, which is not on the list.",

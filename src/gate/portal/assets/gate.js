@@ -246,6 +246,40 @@ if (keyPlace) {
   });
 }
 
+// A change wants a proof: a code in the form, or a passkey that signs for the form as it is filled in.
+const proofParts = new Set(["code", "proof", "assertion"]);
+for (const form of all("form[data-prove]")) {
+  const button = one("[data-by-passkey]", form);
+  if (!button || !passkeysWork) continue;
+  const problem = one("[data-proof-problem]", form);
+  const code = form.elements.code;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    if (button.ariaBusy === "true") return;
+    say(problem, "");
+    if (code) code.required = false;
+    if (!form.reportValidity()) return;
+    button.ariaBusy = "true";
+    try {
+      const fields = Object.fromEntries([...new FormData(form)].filter(([name]) => !proofParts.has(name)));
+      const { pathname: path } = new URL(form.action);
+      const { state, publicKey } = await post(form.dataset.prove, { path, fields });
+      const options = PublicKeyCredential.parseRequestOptionsFromJSON(publicKey);
+      const credential = await navigator.credentials.get({ publicKey: options });
+      const { proof, assertion } = form.elements;
+      proof.disabled = assertion.disabled = false;
+      proof.value = state;
+      assertion.value = JSON.stringify(credential);
+      if (code) code.disabled = true;
+      form.submit();
+    } catch (error) {
+      say(problem, wordsFor(error, form.dataset));
+      if (code) code.required = true;
+      button.ariaBusy = null;
+    }
+  });
+}
+
 for (const createForm of all("[data-passkey-create]")) {
   const problem = one("[role=alert]", createForm);
   createForm.closest("[hidden]").hidden = false;

@@ -10,6 +10,7 @@
 
 mod account;
 mod enrol;
+mod methods;
 mod refusal;
 mod security_key;
 mod sign_in;
@@ -20,6 +21,9 @@ mod tests;
 pub use account::{Account, SignedOut};
 pub use enrol::{
     EnrolCodes, EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step,
+};
+pub use methods::{
+    ChangeProblem, MethodChange, MethodKind, MethodRow, Methods, MethodsNotice, NewMethod, Wish,
 };
 pub use refusal::{Fingerprints, Refusal, RefusalPage};
 pub use security_key::{KeyCeremony, SecurityKey};

@@ -7,6 +7,7 @@ use crate::{
     gate::portal::{
         assets,
         look::{Look, Theme},
+        proof::Provable,
         words::Language,
     },
     time::Timestamp,
@@ -88,7 +89,48 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         idle: Duration::from_secs(3600),
         recovery_codes: Some(8),
     };
+    let row = |kind, synced, last_used_at| MethodRow {
+        id: user.to_owned(),
+        kind,
+        name: user.to_owned(),
+        synced,
+        added_at: NOW,
+        last_used_at,
+        last_used_from: last_used_at.map(|_| "2001:db8::1".parse().unwrap()),
+    };
+    let rows = [
+        row(MethodKind::Passkey, true, Some(NOW)),
+        row(MethodKind::SecurityKey, false, None),
+        row(MethodKind::App, false, None),
+    ];
+    let methods = Methods { user, rows: &rows, recovery_codes: Some(8), notice: None };
+    let both = Provable { by_code: true, by_passkey: true };
+    let rename =
+        MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
     let mut pages = vec![
+        ("methods", methods.render(look)),
+        ("methods-one", Methods { rows: &rows[..1], recovery_codes: Some(1), ..methods }.render(look)),
+        ("methods-done", Methods { notice: Some(MethodsNotice::Renamed), ..methods }.render(look)),
+        ("method-rename", rename.render(look)),
+        (
+            "method-remove-last",
+            MethodChange { wish: Wish::Remove, problem: Some(ChangeProblem::Last), ..rename }.render(look),
+        ),
+        (
+            "method-remove-no-match",
+            MethodChange {
+                wish: Wish::Remove,
+                problem: Some(ChangeProblem::NoMatch),
+                provable: Provable { by_passkey: false, ..both },
+                ..rename
+            }
+            .render(look),
+        ),
+        ("method-new", NewMethod { provable: both, no_match: false }.render(look)),
+        (
+            "method-new-by-passkey",
+            NewMethod { provable: Provable { by_code: false, ..both }, no_match: true }.render(look),
+        ),
         ("sign-in", sign_in.render(look)),
         ("sign-in-passkeys", SignIn { passkeys: true, ..sign_in }.render(look)),
         ("sign-in-password", SignIn { password: true, ..sign_in }.render(look)),
@@ -416,23 +458,14 @@ fn the_theme_is_a_class_of_the_root() {
 
 #[test]
 fn every_phrase_is_used() {
-    let sources = concat!(
-        include_str!("account.html"),
-        include_str!("enrol-codes.html"),
-        include_str!("enrol-done.html"),
-        include_str!("enrol-passkey.html"),
-        include_str!("enrol-start.html"),
-        include_str!("enrol-totp.html"),
-        include_str!("layout.html"),
-        include_str!("passkey-words.html"),
-        include_str!("recover.html"),
-        include_str!("refusal.html"),
-        include_str!("refusal.rs"),
-        include_str!("security-key-words.html"),
-        include_str!("security-key.html"),
-        include_str!("sign-in.html"),
-        include_str!("signed-out.html"),
-    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/portal/pages");
+    let mut sources = include_str!("refusal.rs").to_owned();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "html") {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
     for name in Language::phrases() {
         assert!(sources.contains(&format!("w.{name}(")), "{name} is used nowhere");
     }

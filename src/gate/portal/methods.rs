@@ -1,0 +1,222 @@
+//! Somebody's own sign-in methods: what there is, and changing it.
+//!
+//! Every change wants a [proof](super::proof) of its own. A method is added by the steps of an enrolment
+//! (`enrol`), which the proof permits as an invitation would.
+
+use http::StatusCode;
+
+use super::{
+    Answer, Form, Visit, enrol_state, pages,
+    pages::{MethodKind, MethodRow, MethodsNotice, Wish},
+    proof::{Provable, Unproven},
+};
+use crate::{
+    account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method},
+    audit::{Action, Event, Outcome},
+    connection::reply::Reply,
+    gate::Gate,
+    secret,
+    store::{EnrolledBy, GivenUp, Renamed, StoreError},
+};
+
+/// Where they are shown.
+const PAGE: &str = "/_gate/methods";
+
+/// A form that asks for one change, as it is shown.
+struct Asked {
+    wish: Wish,
+    row: MethodRow,
+    /// As typed before, for a form that is shown again.
+    name: String,
+}
+
+impl Gate {
+    /// What there is.
+    pub(super) async fn methods_page(&self, visit: &Visit<'_>) -> Answer {
+        let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
+        let user = session.user();
+        let rows = self.methods(visit).await?;
+        let id = user.id;
+        let codes = self.store.call(move |store| store.recovery_codes(id)).await?;
+        let page = pages::Methods {
+            user: user.name.as_str(),
+            rows: &rows,
+            recovery_codes: self.settings.auth.recovery.then_some(codes.left),
+            notice: query(visit, "done").and_then(|word| MethodsNotice::from_word(&word)),
+        };
+        Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
+    }
+
+    /// The form that asks for a change of one of them: `?do=rename&id=…`.
+    pub(super) async fn method_change_page(&self, visit: &Visit<'_>) -> Answer {
+        let asked = self.asked(visit, query(visit, "do"), query(visit, "id")).await?;
+        match asked {
+            Some(asked) => self.method_form(visit, StatusCode::OK, &asked, None).await,
+            None => Ok(self.no_such_page(visit)),
+        }
+    }
+
+    /// Changes one of them.
+    pub(super) async fn change_method(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+        let wanted = |name| Some(form.get(name).to_owned());
+        let Some(mut asked) = self.asked(visit, wanted("do"), wanted("id")).await? else {
+            return Ok(self.no_such_page(visit));
+        };
+        asked.name = enrol_state::name(form.get("name"));
+        if asked.wish == Wish::Rename && asked.name.is_empty() {
+            return self.method_form(visit, StatusCode::BAD_REQUEST, &asked, None).await;
+        }
+        let agreed = match self.prove(visit, form).await? {
+            Ok(agreed) => agreed,
+            Err(Unproven::Reply(reply)) => return Ok(*reply),
+            Err(Unproven::NoMatch) => {
+                let problem = Some(pages::ChangeProblem::NoMatch);
+                return self.method_form(visit, StatusCode::FORBIDDEN, &asked, problem).await;
+            }
+        };
+        let (user, id) = (agreed.user().id, FactorId(asked.row.id.clone()));
+        let (action, done) = match asked.wish {
+            Wish::Rename => {
+                let name = asked.name.clone();
+                match self.store.call(move |store| store.rename_factor(user, &id, &name)).await? {
+                    Renamed::Now => (Action::FactorRename, MethodsNotice::Renamed),
+                    Renamed::NoSuchMethod => return Ok(self.no_such_page(visit)),
+                }
+            }
+            Wish::Remove => match self.store.call(move |store| store.give_up_factor(user, &id)).await? {
+                GivenUp::Gone => (Action::FactorRemove, MethodsNotice::Removed),
+                GivenUp::NoSuchMethod => return Ok(self.no_such_page(visit)),
+                GivenUp::Last => {
+                    let problem = Some(pages::ChangeProblem::Last);
+                    return self.method_form(visit, StatusCode::CONFLICT, &asked, problem).await;
+                }
+            },
+        };
+        self.audit.record(
+            &Event::new(action, Outcome::Success)
+                .from(visit.client.ip())
+                .of(&agreed.user().name)
+                .by(asked.row.kind.method())
+                .in_session(agreed.session()),
+        );
+        Ok(Reply::see_other(&format!("{PAGE}?done={}", done.word())))
+    }
+
+    /// The form that permits a new one.
+    pub(super) async fn new_method_page(&self, visit: &Visit<'_>) -> Answer {
+        self.new_method_form(visit, StatusCode::OK, false).await
+    }
+
+    /// Permits a new one: the steps of an enrolment follow.
+    pub(super) async fn new_method(&self, visit: &Visit<'_>, form: &Form) -> Answer {
+        let agreed = match self.prove(visit, form).await? {
+            Ok(agreed) => agreed,
+            Err(Unproven::Reply(reply)) => return Ok(*reply),
+            Err(Unproven::NoMatch) => return self.new_method_form(visit, StatusCode::FORBIDDEN, true).await,
+        };
+        let once = Ceremony { hash: secret::random(), expires_at: visit.now.plus(super::enrol::PERMITTED) };
+        self.begin(visit, EnrolledBy::Proof { session: agreed.session(), once }).await
+    }
+
+    async fn new_method_form(&self, visit: &Visit<'_>, status: StatusCode, no_match: bool) -> Answer {
+        let provable = self.provable_here(visit).await?;
+        let page = pages::NewMethod { provable, no_match };
+        Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
+    }
+
+    async fn method_form(
+        &self,
+        visit: &Visit<'_>,
+        status: StatusCode,
+        asked: &Asked,
+        problem: Option<pages::ChangeProblem>,
+    ) -> Answer {
+        let provable = self.provable_here(visit).await?;
+        let page =
+            pages::MethodChange { wish: asked.wish, row: &asked.row, name: &asked.name, provable, problem };
+        Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
+    }
+
+    async fn provable_here(&self, visit: &Visit<'_>) -> Result<Provable, StoreError> {
+        match &visit.session {
+            Some(session) => self.provable(session.user().id).await,
+            None => Ok(Provable { by_code: false, by_passkey: false }),
+        }
+    }
+
+    /// What a form or link names, if it is the visitor's.
+    async fn asked(
+        &self,
+        visit: &Visit<'_>,
+        wish: Option<String>,
+        id: Option<String>,
+    ) -> Result<Option<Asked>, StoreError> {
+        let (Some(wish), Some(id)) = (wish.and_then(|word| Wish::from_word(&word)), id) else {
+            return Ok(None);
+        };
+        let row = self.methods(visit).await?.into_iter().find(|row| row.id == id);
+        Ok(row.map(|row| Asked { wish, name: row.name.clone(), row }))
+    }
+
+    /// The visitor's sign-in methods: passkeys, security keys, apps, each kind by age.
+    async fn methods(&self, visit: &Visit<'_>) -> Result<Vec<MethodRow>, StoreError> {
+        let Some(session) = &visit.session else { return Ok(Vec::new()) };
+        let id = session.user().id;
+        let (apps, credentials) =
+            self.store.call(move |store| Ok((store.authenticators(id)?, store.credentials(id)?))).await?;
+        let of_kind = |kind| credentials.iter().filter(move |credential| credential.kind == kind);
+        let rows = of_kind(CredentialKind::Passkey)
+            .chain(of_kind(CredentialKind::SecurityKey))
+            .map(MethodRow::from)
+            .chain(apps.iter().map(MethodRow::from));
+        Ok(rows.collect())
+    }
+}
+
+impl From<&Credential> for MethodRow {
+    fn from(credential: &Credential) -> Self {
+        Self {
+            id: credential.id.0.clone(),
+            kind: match credential.kind {
+                CredentialKind::Passkey => MethodKind::Passkey,
+                CredentialKind::SecurityKey => MethodKind::SecurityKey,
+            },
+            name: credential.name.clone(),
+            synced: credential.synced,
+            added_at: credential.created_at,
+            last_used_at: credential.last_used_at,
+            last_used_from: credential.last_used_from,
+        }
+    }
+}
+
+impl From<&Authenticator> for MethodRow {
+    fn from(app: &Authenticator) -> Self {
+        Self {
+            id: app.id.0.clone(),
+            kind: MethodKind::App,
+            name: app.name.clone(),
+            synced: false,
+            added_at: app.created_at,
+            last_used_at: app.last_used_at,
+            last_used_from: None,
+        }
+    }
+}
+
+impl MethodKind {
+    /// How its owner signs in by it.
+    fn method(self) -> Method {
+        match self {
+            Self::Passkey => Method::Passkey,
+            Self::SecurityKey => Method::SecurityKey,
+            Self::App => Method::Totp,
+        }
+    }
+}
+
+/// A field of the page's query.
+fn query(visit: &Visit<'_>, name: &str) -> Option<String> {
+    let query = visit.head.uri.query().unwrap_or("");
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,215 @@
+//! Sign-in methods in their owner's hands: each change wants a proof of its own, and the last way in stays.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use pvegate::store::Store as _;
+use serde_json::{Value, json};
+
+use crate::{
+    authenticator::Authenticator,
+    harness::{Client, Person, Pve, Reply, TestGate, scan, state_of},
+};
+
+const METHODS: &str = "/_gate/methods";
+const CHANGE: &str = "/_gate/methods/change";
+const NEW: &str = "/_gate/methods/new";
+const OPTIONS: &str = "/_gate/proof/options";
+
+/// A gate at which one source may try as often as these tests do.
+async fn busy_gate(pve: &Pve) -> TestGate {
+    TestGate::recipe(pve).set("limits.sign_ins", "10000").start().await
+}
+
+/// Identifier and name of each method, as the store has them.
+fn methods(gate: &TestGate, name: &str) -> Vec<(String, String)> {
+    let mut store = gate.store();
+    let user = store.user_by_name(&name.parse().unwrap()).unwrap().unwrap().id;
+    let keys = store.credentials(user).unwrap().into_iter().map(|key| (key.id.0, key.name));
+    let apps = store.authenticators(user).unwrap().into_iter().map(|app| (app.id.0, app.name));
+    keys.chain(apps).collect()
+}
+
+/// Renames the only method there is, with this code.
+async fn rename(person: &mut Person, id: &str, name: &str, code: &str) -> Reply {
+    let fields = [("do", "rename"), ("id", id), ("name", name), ("code", code)];
+    person.client.post_form(CHANGE, &fields).await
+}
+
+/// A challenge for a form as it is filled in.
+async fn challenge(client: &mut Client, path: &str, fields: &Value) -> (String, Value) {
+    let reply = client.post_json(OPTIONS, &json!({ "path": path, "fields": fields })).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let body = reply.json();
+    (body["state"].as_str().unwrap().to_owned(), body["publicKey"].clone())
+}
+
+/// Adds a passkey as the page's script does, from the page that permits it.
+async fn add_passkey(
+    gate: &TestGate,
+    client: &mut Client,
+    permitted: &Reply,
+    key: &mut Authenticator,
+) -> Reply {
+    let state = state_of(&permitted.text()).unwrap_or_else(|| panic!("{}", permitted.text()));
+    let reply = client.post_json("/_gate/passkey/create-options", &json!({ "state": state })).await;
+    let body = reply.json();
+    let made = key.create(&body["publicKey"], &gate.url()).json(key);
+    let body = json!({ "state": body["state"], "name": "Laptop", "credential": made });
+    let reply = client.post_json("/_gate/passkey/create", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let state = reply.json()["state"].as_str().unwrap().to_owned();
+    client.post_form("/_gate/enrol", &[("state", &state), ("name", "Laptop")]).await
+}
+
+#[tokio::test]
+async fn a_change_wants_a_fresh_code_in_its_own_form() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let id = methods(&gate, "alice")[0].0.clone();
+    let used = alice.code(&gate);
+
+    assert_eq!(rename(&mut alice, &id, "Old phone", "").await.status, 403, "no code");
+    assert_eq!(rename(&mut alice, &id, "Old phone", &used).await.status, 403, "the code of the enrolment");
+    assert_eq!(methods(&gate, "alice")[0].1, "Phone");
+
+    let code = alice.wait_for_next_code(&gate);
+    let reply = rename(&mut alice, &id, "Old phone", &code).await;
+    assert_eq!((reply.status.as_u16(), reply.location()), (303, Some("/_gate/methods?done=renamed")));
+    assert_eq!(methods(&gate, "alice")[0].1, "Old phone");
+    assert_eq!(rename(&mut alice, &id, "Older phone", &code).await.status, 403, "once");
+    assert_eq!(methods(&gate, "alice")[0].1, "Old phone");
+    let page = alice.client.navigate(METHODS).await;
+    assert!(page.text().contains("Old phone"), "{}", page.text());
+}
+
+#[tokio::test]
+async fn wrong_codes_for_a_change_lock_as_wrong_codes_at_the_sign_in_do() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let id = methods(&gate, "alice")[0].0.clone();
+
+    // Eight as a known device, and eight as anybody from there.
+    for _ in 0..16 {
+        assert_eq!(rename(&mut alice, &id, "Mine", "000000").await.status, 403);
+    }
+
+    let code = alice.wait_for_next_code(&gate);
+    assert_eq!(rename(&mut alice, &id, "Mine", &code).await.status, 403);
+    assert_eq!(methods(&gate, "alice")[0].1, "Phone");
+}
+
+#[tokio::test]
+async fn the_last_way_in_stays() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let id = methods(&gate, "alice")[0].0.clone();
+
+    let code = alice.wait_for_next_code(&gate);
+    let fields = [("do", "remove"), ("id", id.as_str()), ("code", code.as_str())];
+    let reply = alice.client.post_form(CHANGE, &fields).await;
+
+    assert_eq!(reply.status, 409, "{}", reply.text());
+    assert_eq!(methods(&gate, "alice").len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_method_is_added_beside_the_first_and_the_first_can_go_then() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let first = methods(&gate, "alice")[0].0.clone();
+    let session = alice.session_cookie().unwrap().to_owned();
+    let mut laptop = Authenticator::synced();
+
+    let code = alice.wait_for_next_code(&gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    let added = add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    assert_eq!((added.status.as_u16(), added.location()), (303, Some("/_gate/methods?done=added")));
+    assert_eq!(alice.session_cookie(), Some(session.as_str()), "the session goes on");
+    assert_eq!(methods(&gate, "alice").len(), 2);
+
+    // What permitted it is spent.
+    let state = state_of(&permitted.text()).unwrap();
+    let page = alice.client.post_form("/_gate/enrol", &[("state", &state), ("method", "totp")]).await;
+    let (phone, state) = scan(&page.text()).unwrap();
+    let code = phone.code(pvegate::gate::ceremony::totp::step_at(pvegate::time::Clock::now(&*gate.clock)));
+    let fields = [("state", state.as_str()), ("name", "Second"), ("code", &code)];
+    assert_eq!(alice.client.post_form("/_gate/enrol", &fields).await.status, 403);
+    assert_eq!(methods(&gate, "alice").len(), 2);
+
+    // The passkey proves the removal of the app.
+    let wanted = json!({ "do": "remove", "id": first });
+    let (state, options) = challenge(&mut alice.client, CHANGE, &wanted).await;
+    let answer = laptop.get(&options, &gate.url()).json(&laptop).to_string();
+    let fields =
+        [("do", "remove"), ("id", first.as_str()), ("proof", state.as_str()), ("assertion", answer.as_str())];
+    let reply = alice.client.post_form(CHANGE, &fields).await;
+    assert_eq!((reply.status.as_u16(), reply.location()), (303, Some("/_gate/methods?done=removed")));
+    assert_eq!(methods(&gate, "alice").len(), 1);
+}
+
+#[tokio::test]
+async fn a_passkey_proves_one_change_at_one_session_once() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let mut laptop = Authenticator::synced();
+    let code = alice.wait_for_next_code(&gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let [(key, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
+
+    let wanted = json!({ "do": "rename", "id": key, "name": "Desk" });
+    let (state, options) = challenge(&mut alice.client, CHANGE, &wanted).await;
+    let answer = laptop.get(&options, &gate.url()).json(&laptop).to_string();
+    let send = async |client: &mut Client, wish: &str, id: &str, name: &str| {
+        let proof = [("proof", state.as_str()), ("assertion", answer.as_str())];
+        let fields = [[("do", wish), ("id", id)], [("name", name), proof[0]], [proof[1], ("x", "")]].concat();
+        client.post_form(CHANGE, fields.get(..5).unwrap()).await.status.as_u16()
+    };
+
+    assert_eq!(send(&mut alice.client, "rename", &app, "Desk").await, 403, "of another one");
+    assert_eq!(send(&mut alice.client, "remove", &key, "Desk").await, 403, "another change");
+    assert_eq!(send(&mut alice.client, "rename", &key, "Mine").await, 403, "another name");
+    let mut elsewhere = Person { client: gate.client(), codes: Vec::new(), ..person_of(&alice) };
+    elsewhere.sign_in(&gate).await;
+    assert_eq!(send(&mut elsewhere.client, "rename", &key, "Desk").await, 403, "at another session");
+    assert_eq!(send(&mut alice.client, "rename", &key, "Desk").await, 303);
+    assert_eq!(send(&mut alice.client, "rename", &key, "Desk").await, 403, "once");
+    let reasons: Vec<_> = gate
+        .audit()
+        .iter()
+        .filter(|event| event["event"]["action"] == "step-up" && event["event"]["outcome"] == "failure")
+        .map(|event| event["event"]["reason"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(reasons.len(), 5, "{reasons:?}");
+    assert_eq!(methods(&gate, "alice")[0].1, "Desk");
+}
+
+#[tokio::test]
+async fn nobody_changes_what_is_somebody_elses() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    gate.person("bob").await;
+    let his = methods(&gate, "bob")[0].0.clone();
+
+    let code = alice.wait_for_next_code(&gate);
+    assert_eq!(rename(&mut alice, &his, "Mine", &code).await.status, 404);
+
+    assert_eq!(methods(&gate, "bob")[0].1, "Phone");
+    let page = alice.client.navigate(&format!("{CHANGE}?do=rename&id={his}")).await;
+    assert_eq!(page.status, 404);
+}
+
+/// The same person at another browser.
+fn person_of(person: &Person) -> Person {
+    Person {
+        name: person.name.clone(),
+        client: person.client.clone(),
+        phone: person.phone.clone(),
+        codes: Vec::new(),
+    }
+}
