@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header, request};
+use http::{HeaderMap, Method, Request, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{
     accept::{self, ClientAddr},
     admission::{Admission, Admitted},
     audit::{Action, Event, Outcome, Reason},
-    connection::{self, head},
+    connection::{self, head, reply::Reply},
     gate::{Decision, Gate, Permitted, portal::UpstreamTrouble},
     names,
     upstream::{Channel, ConnectError, ResponseBody, Upstream, UpstreamError},
@@ -124,7 +124,12 @@ struct Visitor {
     channel: Channel,
 }
 
-type Answer = Response<Either<Full<Bytes>, ResponseBody>>;
+type Answer = connection::Answer<Either<Full<Bytes>, ResponseBody>>;
+
+/// An answer of our own.
+fn own(reply: Reply) -> Answer {
+    Answer { response: reply.into_response().map(Either::Left), hold: None }
+}
 
 /// One request: checked, decided, forwarded.
 async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
@@ -145,11 +150,11 @@ async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
                     .because(Reason::new("bad_head", refused.refusal)),
             );
             let reply = gate.portal().head_refused(refused.refusal, &refused.head, gate.now());
-            return reply.into_response().map(Either::Left);
+            return own(reply);
         }
     };
     match decide(gate, visitor.client, checked).await {
-        Decision::Reply(reply) => reply.into_response().map(Either::Left),
+        Decision::Reply(reply) => own(reply),
         Decision::Forward(permitted) => forward(visitor, permitted).await,
     }
 }
@@ -182,7 +187,10 @@ async fn forward(visitor: &Visitor, permitted: Permitted<Request<Incoming>>) -> 
     let outline = outline(permitted.request());
     let is_admin = permitted.is_admin();
     match visitor.channel.forward(permitted).await {
-        Ok(response) => response.map(Either::Right),
+        Ok(response) => {
+            let hold = Some(response.body().hold());
+            Answer { response: response.map(Either::Right), hold }
+        }
         Err(error) => {
             let upstream = visitor.stages.upstream.address();
             tracing::warn!(upstream.address = upstream, error = %error, cause = ?std::error::Error::source(&error), "no answer of the upstream");
@@ -200,10 +208,7 @@ async fn forward(visitor: &Visitor, permitted: Permitted<Request<Incoming>>) -> 
             );
             let trouble = trouble(&error, &expected, &found);
             let shown = is_admin.then_some(upstream.as_str());
-            gate.portal()
-                .upstream_failed(trouble, shown, &outline, gate.now())
-                .into_response()
-                .map(Either::Left)
+            own(gate.portal().upstream_failed(trouble, shown, &outline, gate.now()))
         }
     }
 }

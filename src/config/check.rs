@@ -491,7 +491,13 @@ impl Check<'_> {
         let handshake = self.duration(&keys::HANDSHAKE);
         let head = self.duration(&keys::HEAD);
         let idle = self.duration(&keys::KEEP_ALIVE);
-        Some(connection::Settings { handshake: handshake?.value, head: head?.value, idle: idle?.value })
+        let pause = self.duration(&keys::DOWNLOAD_PAUSE);
+        Some(connection::Settings {
+            handshake: handshake?.value,
+            head: head?.value,
+            idle: idle?.value,
+            pause: pause?.value,
+        })
     }
 
     /// The store, the master key, the audit file.

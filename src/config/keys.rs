@@ -232,7 +232,10 @@ keys! {
     HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the first byte of a request's head to its last.";
     KEEP_ALIVE "limits.keep_alive" duration(SHORTEST, HOUR), Some(r#""60s""#), None,
-        "Between two requests of a connection; and how long a client may take nothing of an answer.";
+        "Between two requests of a connection; and how long a stranger may take nothing of an answer.";
+    DOWNLOAD_PAUSE "limits.download_pause" duration(SECOND, DAY), Some(r#""1h""#), None,
+        "How long somebody who is signed in may take nothing of an answer: browsers let people pause a download.\n\
+         Signing out, or a revocation, cuts it all the same.";
     BODY "limits.body" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "Longest silence in a form that is sent to the gate itself.";
 

@@ -2,13 +2,14 @@
 //!
 //! hyper has one limit for both. This wrapper around the byte stream keeps them apart: a keep-alive
 //! connection may be silent for a minute, a head that has begun must be there within seconds. While a
-//! request is served it does not watch; bodies have limits of their own.
+//! request is served it does not watch; bodies have limits of their own. An answer that a client does not
+//! take is given up: a stranger's soon, that of somebody who is signed in much later, or with their session.
 
 use std::{
     fmt, io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
@@ -22,6 +23,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::answer::{Hold, Over};
+
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
@@ -29,58 +32,104 @@ const TUNNEL: u8 = 3;
 
 /// What the connection is doing; shared by its stream, its service and the response that is under way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Phase(Arc<AtomicU8>);
+pub(super) struct Phase(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    doing: AtomicU8,
+    /// On whose account the last answer is, or was, held.
+    hold: Mutex<Option<Hold>>,
+}
 
 impl Phase {
     /// A request head is complete.
     pub(super) fn busy(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.set(BUSY);
     }
 
     /// What passes from here on are no requests.
     pub(super) fn tunnel(&self) {
-        self.0.store(TUNNEL, Ordering::Relaxed);
+        self.set(TUNNEL);
     }
 
-    fn idle(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+    /// An answer begins. Its hold outlives its body: the last bytes may lie here for long.
+    pub(super) fn answers(&self, hold: Option<Hold>) {
+        *self.0.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
+
+    fn set(&self, doing: u8) {
+        self.0.doing.store(doing, Ordering::Relaxed);
     }
 
     fn now(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.0.doing.load(Ordering::Relaxed)
+    }
+
+    fn hold(&self) -> Option<Hold> {
+        self.0.hold.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From the first byte of a head to its last.
+    pub(super) head: Duration,
+    /// Between requests, and for a stranger to take something of an answer.
+    pub(super) idle: Duration,
+    /// For somebody who is signed in to take something of an answer.
+    pub(super) pause: Duration,
+}
+
 /// A stream whose reads fail when a head or the next request takes too long, and whose writes fail when
-/// the client takes nothing for as long as it may be silent.
+/// the client takes nothing for too long.
 pub(super) struct Deadlines<IO> {
     io: IO,
     phase: Phase,
-    head: Duration,
-    idle: Duration,
+    limits: Limits,
     /// What `sleep` was set for.
     armed: u8,
     sleep: Pin<Box<Sleep>>,
     /// Set while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Stalled>,
+}
+
+/// A client takes nothing.
+struct Stalled {
+    limit: Pin<Box<Sleep>>,
+    over: Option<Over>,
 }
 
 impl<IO> Deadlines<IO> {
-    pub(super) fn new(io: IO, phase: Phase, head: Duration, idle: Duration) -> Self {
+    pub(super) fn new(io: IO, phase: Phase, limits: Limits) -> Self {
         // The first request is awaited as a head: a browser connects because it has one.
-        phase.0.store(HEAD, Ordering::Relaxed);
-        Self { io, phase, head, idle, armed: HEAD, sleep: Box::pin(sleep(head)), stalled: None }
+        phase.set(HEAD);
+        Self { io, phase, limits, armed: HEAD, sleep: Box::pin(sleep(limits.head)), stalled: None }
     }
 
     /// Whether a write went on, or has waited for too long.
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() || self.phase.now() == TUNNEL {
-            self.stalled = None;
+            if self.stalled.take().is_some() && self.phase.now() == IDLE {
+                // The wait for the next request begins now; a reader that was put off has to set its alarm.
+                self.armed = BUSY;
+                context.waker().wake_by_ref();
+            }
             return written;
         }
-        let limit = self.idle;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(stalled.as_mut().poll(context));
+        let (phase, limits) = (&self.phase, &self.limits);
+        let stalled = self.stalled.get_or_insert_with(|| {
+            let hold = phase.hold();
+            let limit = if hold.is_some() { limits.pause } else { limits.idle };
+            Stalled { limit: Box::pin(sleep(limit)), over: hold.map(|hold| hold.over()) }
+        });
+        if stalled.over.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the session was ended",
+            )));
+        }
+        ready!(stalled.limit.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 
@@ -91,8 +140,8 @@ impl<IO> Deadlines<IO> {
         }
         self.armed = phase;
         let limit = match phase {
-            IDLE => self.idle,
-            HEAD => self.head,
+            IDLE => self.limits.idle,
+            HEAD => self.limits.head,
             _ => return,
         };
         self.sleep.as_mut().reset(Instant::now() + limit);
@@ -112,12 +161,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Deadlines<IO> {
         match Pin::new(&mut this.io).poll_read(context, into) {
             Poll::Ready(result) => {
                 if phase == IDLE && into.filled().len() > before {
-                    this.phase.0.store(HEAD, Ordering::Relaxed);
+                    this.phase.set(HEAD);
                     this.arm(HEAD);
                 }
                 Poll::Ready(result)
             }
             Poll::Pending if matches!(phase, BUSY | TUNNEL) => Poll::Pending,
+            // Nobody asks for something before they have what they asked for before.
+            Poll::Pending if phase == IDLE && this.stalled.is_some() => Poll::Pending,
             Poll::Pending => {
                 ready!(this.sleep.as_mut().poll(context));
                 let what = if phase == HEAD { "request head" } else { "next request" };
@@ -187,7 +238,7 @@ impl<B> Tracked<B> {
 impl<B> Drop for Tracked<B> {
     fn drop(&mut self) {
         if let Some(phase) = &self.phase {
-            phase.idle();
+            phase.set(IDLE);
         }
     }
 }
@@ -226,12 +277,13 @@ mod tests {
 
     const HEAD_LIMIT: Duration = Duration::from_secs(10);
     const IDLE_LIMIT: Duration = Duration::from_secs(60);
+    const LIMITS: Limits = Limits { head: HEAD_LIMIT, idle: IDLE_LIMIT, pause: Duration::from_secs(3600) };
 
     /// Time is paused: nothing but in-memory pipes is used here.
     #[tokio::test(start_paused = true)]
     async fn a_head_has_ten_seconds_from_its_first_byte_however_it_trickles() {
         let (mut client, server) = duplex(64);
-        let mut server = Deadlines::new(server, Phase::default(), HEAD_LIMIT, IDLE_LIMIT);
+        let mut server = Deadlines::new(server, Phase::default(), LIMITS);
         let reading = tokio::spawn(async move {
             let mut byte = [0];
             loop {
@@ -257,7 +309,7 @@ mod tests {
     async fn between_requests_a_minute_of_silence_is_allowed_and_then_a_head_has_its_own_limit() {
         let (mut client, server) = duplex(64);
         let phase = Phase::default();
-        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
         phase.busy();
         drop(Tracked::new((), phase.clone()));
         let mut byte = [0];
@@ -278,7 +330,7 @@ mod tests {
     async fn after_a_switch_of_protocols_nothing_expires_however_long_either_side_is_silent() {
         let (mut client, server) = duplex(64);
         let phase = Phase::default();
-        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
         phase.busy();
         drop(Tracked::last(()));
         let mut byte = [0];
@@ -296,7 +348,7 @@ mod tests {
     async fn a_client_that_takes_nothing_of_its_answer_has_a_minute_and_a_console_has_all_the_time() {
         let (_client, server) = duplex(64);
         let phase = Phase::default();
-        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
         phase.busy();
         let start = Instant::now();
 
@@ -309,10 +361,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn somebody_who_is_signed_in_may_pause_a_download_for_an_hour_and_then_take_the_rest() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
+        phase.busy();
+        phase.answers(Some(Hold::until(std::future::pending)));
+        // The body is done with; its last bytes wait here.
+        drop(Tracked::new((), phase.clone()));
+        let start = Instant::now();
+
+        let (mut bytes, mut next) = ([0; 200], [0; 1]);
+        let ((written, read), ()) = tokio::join!(
+            async {
+                // As hyper does: the next head is awaited while the last answer is still being written.
+                let read = std::future::poll_fn(|context| {
+                    Pin::new(&mut server).poll_read(context, &mut ReadBuf::new(&mut next)).map(|_| ())
+                });
+                assert!(tokio::time::timeout(Duration::ZERO, read).await.is_err());
+                let written = server.write_all(&[7; 200]).await;
+                (written, server.read_exact(&mut next).await)
+            },
+            async {
+                tokio::time::sleep(Duration::from_secs(3500)).await;
+                client.read_exact(&mut bytes).await.unwrap();
+            }
+        );
+
+        assert!(written.is_ok() && bytes == [7; 200]);
+        assert_eq!(read.unwrap_err().to_string(), "no next request in time");
+        assert_eq!(start.elapsed().as_secs(), 3560, "the wait begins when the answer was taken");
+        let error = server.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 3560 + 3600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_download_ends_with_its_session() {
+        let (_client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
+        phase.busy();
+        phase.answers(Some(Hold::until(|| tokio::time::sleep(Duration::from_secs(120)))));
+        let start = Instant::now();
+
+        let error = server.write_all(&[0; 1000]).await.unwrap_err();
+
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::ConnectionAborted, 120));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn while_a_request_is_served_nothing_expires() {
         let (_client, server) = duplex(64);
         let phase = Phase::default();
-        let mut server = Deadlines::new(server, phase.clone(), HEAD_LIMIT, IDLE_LIMIT);
+        let mut server = Deadlines::new(server, phase.clone(), LIMITS);
         phase.busy();
 
         let read = tokio::spawn(async move { server.read_exact(&mut [0]).await });

@@ -7,6 +7,7 @@
 //!
 //! HTTP/1.1 only: Proxmox VE's interface shows reason phrases to people, and HTTP/2 has none.
 
+mod answer;
 mod deadline;
 
 pub mod body;
@@ -16,7 +17,7 @@ pub mod reply;
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -27,7 +28,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use deadline::{Deadlines, Phase, Tracked};
+pub use answer::{Answer, Hold};
+use deadline::{Deadlines, Limits, Phase, Tracked};
 
 /// Field lines that hyper takes; [`head`] refuses fewer with a page of ours.
 const MAX_FIELD_LINES: usize = 256;
@@ -42,8 +44,10 @@ pub struct Settings {
     pub handshake: Duration,
     /// From the first byte of a request head to its last.
     pub head: Duration,
-    /// Between requests.
+    /// Between requests; and how long a stranger may take nothing of an answer.
     pub idle: Duration,
+    /// How long somebody who is signed in may take nothing of an answer.
+    pub pause: Duration,
 }
 
 /// A connection whose TLS handshake is done.
@@ -104,19 +108,21 @@ where
     ) -> Result<(), hyper::Error>
     where
         S: Fn(Request<Incoming>) -> F,
-        F: Future<Output = Response<B>>,
+        F: Future<Output = Answer<B>>,
         B: Body + Unpin + Send + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let phase = Phase::default();
-        let io = Deadlines::new(self.stream, phase.clone(), settings.head, settings.idle);
+        let limits = Limits { head: settings.head, idle: settings.idle, pause: settings.pause };
+        let io = Deadlines::new(self.stream, phase.clone(), limits);
         let service = service_fn(|request| {
             phase.busy();
-            let response = serve(request);
+            let answer = serve(request);
             let phase = &phase;
             async move {
-                let response = response.await;
+                let Answer { response, hold } = answer.await;
+                phase.answers(hold);
                 let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 Ok::<_, Infallible>(response.map(|body| {
                     if switches {

@@ -19,7 +19,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    connection::body::{self, BodyError},
+    connection::{
+        Hold,
+        body::{self, BodyError},
+    },
     gate::Lease,
     time::Clock,
 };
@@ -216,6 +219,18 @@ impl ResponseBody {
     pub(super) fn new(body: Incoming, lease: Lease, limit: Duration, done: Done) -> Self {
         Self { body, lease, limit, waiting: None, _done: done }
     }
+
+    /// On whose account it is: it may lie untaken for as long as their session is not ended.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        let lease = self.lease.clone();
+        Hold::until(move || {
+            let lease = lease.clone();
+            async move {
+                lease.transfer_over().await;
+            }
+        })
+    }
 }
 
 impl Body for ResponseBody {
@@ -234,7 +249,9 @@ impl Body for ResponseBody {
             if let Some(waiting) = &mut this.waiting {
                 waiting.silence.as_mut().reset(Instant::now() + this.limit);
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(Cut::Connection)));
+            // Trailers do not go down: nobody asked for any (TE stays here), and none may pass for a field.
+            let frame = frame.map(|frame| frame.map_err(Cut::Connection));
+            return Poll::Ready(frame.filter(|frame| frame.as_ref().map_or(true, Frame::is_data)));
         }
         let (lease, limit) = (&this.lease, this.limit);
         let waiting = this.waiting.get_or_insert_with(|| {

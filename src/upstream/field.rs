@@ -31,13 +31,23 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Fields by which a client could claim an address, or steer pveproxy's inner workings. `_` counts as
 /// `-`: some servers make them one.
-const CLAIMS: [&str; 8] = [
+const CLAIMS: [&str; 18] = [
     "forwarded",
+    "x-forwarded",
+    "forwarded-for",
+    "x-original-forwarded-for",
     "x-real-ip",
     "x-client-ip",
+    "client-ip",
     "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-envoy-external-address",
     "true-client-ip",
     "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-host",
     "pveclientip",
     "pvedisableproxy",
 ];

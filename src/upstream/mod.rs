@@ -3,11 +3,12 @@
 //! A [`Channel`] belongs to one client connection and has at most one upstream connection, so that
 //! bytes of two people never share one. [`Channel::forward`] takes nothing but a [`Permitted`]
 //! request, and [`Channel::tunnel`] carries what a 101 began; both end with the channel. What a proxy in front of pveproxy must preserve, and why, is told where it is done: fields
-//! in `field`, lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
+//! in `field`, phrases in `reason`, lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
 
 mod body;
 mod connector;
 pub mod field;
+mod reason;
 mod tolerant;
 mod tunnel;
 mod websocket;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
-use hyper::{body::Incoming, client::conn::http1, ext::ReasonPhrase, upgrade::OnUpgrade};
+use hyper::{body::Incoming, client::conn::http1, upgrade::OnUpgrade};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -205,7 +206,7 @@ impl Channel {
             return self.switch(response, upgrade, grounds);
         }
         field::toward_client(response.headers_mut());
-        keep_reason(&mut response);
+        reason::keep(&mut response);
         let done = self.give_back(sender);
         let limit = settings.idle_timeout;
         Ok(response.map(|body| ResponseBody::new(body, lease.clone(), limit, done)))
@@ -310,7 +311,7 @@ impl Channel {
         if let Some(protocol) = protocol {
             response.headers_mut().insert(header::UPGRADE, protocol);
         }
-        keep_reason(&mut response);
+        reason::keep(&mut response);
         let lease = grounds.lease().clone();
         let limit = self.upstream.settings.idle_timeout;
         let console = lease.open_console(self.upstream.clock.now());
@@ -338,19 +339,6 @@ fn bare(head: request::Parts) -> request::Parts {
     let mut head = head;
     head.extensions.clear();
     head
-}
-
-/// Proxmox VE's interface shows reason phrases to people. One that hyper could not keep comes out
-/// empty; the canonical phrase is better than nothing.
-fn keep_reason<B>(response: &mut Response<B>) {
-    let printable = response
-        .extensions()
-        .get::<ReasonPhrase>()
-        .is_none_or(|reason| reason.as_bytes().iter().all(|b| matches!(b, b'\t' | b' '..=b'~')));
-    let empty = response.extensions().get::<ReasonPhrase>().is_some_and(|r| r.as_bytes().is_empty());
-    if empty || !printable {
-        response.extensions_mut().remove::<ReasonPhrase>();
-    }
 }
 
 impl fmt::Debug for Upstream {
