@@ -208,7 +208,9 @@ async fn forward(visitor: &Visitor, permitted: Permitted<Request<Incoming>>) -> 
             );
             let trouble = trouble(&error, &expected, &found);
             let shown = is_admin.then_some(upstream.as_str());
-            own(gate.portal().upstream_failed(trouble, shown, &outline, gate.now()))
+            let reply = gate.portal().upstream_failed(trouble, shown, &outline, gate.now());
+            // What is left of a body that was given up is not to be read as the next request.
+            own(if is_clients_body(&error) { reply.closing() } else { reply })
         }
     }
 }
@@ -226,6 +228,18 @@ fn outline(request: &Request<Incoming>) -> request::Parts {
     outline.uri = request.uri().clone();
     outline.headers = fields;
     outline
+}
+
+/// Whether it was the client's body that could not be carried.
+fn is_clients_body(error: &UpstreamError) -> bool {
+    match error {
+        UpstreamError::Body(_) | UpstreamError::Stalled => true,
+        UpstreamError::Connect(_)
+        | UpstreamError::Fields(_)
+        | UpstreamError::Silent(_)
+        | UpstreamError::Answer(_)
+        | UpstreamError::Upgrade => false,
+    }
 }
 
 /// What people are told about a fault.

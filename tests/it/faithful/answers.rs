@@ -5,21 +5,34 @@ use std::time::Duration;
 
 use pvegate::demo::Settings;
 use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
 
 use super::{Scene, pattern};
+use crate::harness::{Pve, TestGate, Wire};
 
 #[tokio::test]
 async fn status_and_reason_phrase_arrive_as_pveproxy_sent_them() {
     let scene = Scene::set().await;
+    let long = "storage 'a' is not online, ".repeat(120);
     #[rustfmt::skip]
     let table = [
         ("/standin/status/595?reason=Connection%20refused",     595, "Connection refused"),
+        ("/standin/status/597?reason=597",                      597, "597"),
+        ("/standin/status/598?reason=aborted",                  598, "aborted"),
+        ("/standin/status/599?reason=Too%20many%20redirections", 599, "Too many redirections"),
+        ("/standin/status/403?reason=Permission%20check%20failed%20(/,%20Sys.Audit)", 403, "Permission check failed (/, Sys.Audit)"),
         ("/standin/status/596?reason=Connection%20timed%20out", 596, "Connection timed out"),
         ("/standin/status/500?reason=storage%20offline",        500, "storage offline"),
         ("/api2/json/version",                                  401, "No ticket"),
         ("/api2/zzz",                                           501, "no such uri"),
         // Not ASCII: the canonical phrase rather than none.
         ("/standin/latin1-reason",                              500, "Internal Server Error"),
+        ("/standin/status/500?reason=",                         500, "Internal Server Error"),
+        // Nor is there a canonical one: what the code means.
+        ("/standin/status/595?reason=",                         595, "Connection failed"),
+        ("/standin/status/596?reason=verf%C3%BCgbar",           596, "No valid answer"),
+        // Three kilobytes of it.
+        ("/standin/status/500?reason=storage%20'a'%20is%20not%20online,%20&repeat=120", 500, long.as_str()),
     ];
     for (target, status, reason) in table {
         let answer = scene.ask("GET", target, "", b"").await;
@@ -69,6 +82,8 @@ async fn a_body_that_breaks_off_does_not_look_complete() {
         "/standin/stream/length?bytes=100000&send=50000&end=fin",
         "/standin/stream/length?bytes=100000&send=50000&end=close_notify",
         "/standin/stream/length?bytes=100000&send=50000&end=rst",
+        // Chunks that end without the last one.
+        "/standin/verbatim?response=HTTP/1.1%20200%20OK%0d%0aTransfer-Encoding:%20chunked%0d%0a%0d%0a3%0d%0aabc%0d%0a",
     ] {
         let mut wire = scene.wire().await;
         wire.send(scene.alice.client.head("GET", target, "").as_bytes()).await;
@@ -148,4 +163,136 @@ async fn a_head_that_takes_longer_than_any_idle_limit_is_waited_for() {
 
     assert_eq!(answer.status, 200);
     assert!(answer.body == pattern(10));
+}
+
+#[tokio::test]
+async fn the_old_sign_in_of_proxmox_ve_sets_its_cookie_byte_for_byte() {
+    let scene = Scene::set().await;
+    let cookie = "PVEAuthCookie=PVE%3Aroot%40pam%3A6A%3A%3Aa%2B%2Fb%3D%3D; path=/; secure; SameSite=Lax;";
+    let response = format!(
+        "HTTP/1.1 301 Moved\r\nConnection: close\r\nLocation: /api2/html\r\nSet-Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("response", &response).finish();
+
+    let answer = scene.ask("GET", &format!("/standin/verbatim?{query}"), "", b"").await;
+
+    assert_eq!((answer.status, answer.reason.as_str()), (301, "Moved"));
+    assert_eq!(answer.values("location"), ["/api2/html"]);
+    assert_eq!(answer.values("set-cookie"), [cookie]);
+}
+
+#[tokio::test]
+async fn compressed_and_unmodified_answers_pass_as_they_are() {
+    let scene = Scene::set().await;
+    let asking = |fields: &'static str| scene.ask("GET", "/", fields, b"");
+    let plain = asking("").await;
+
+    let packed = asking("Accept-Encoding: gzip\r\n").await;
+    let style = scene.ask("GET", "/pve2/css/stand-in.css", "", b"").await;
+
+    assert_eq!(plain.values("content-encoding"), [""; 0]);
+    assert_eq!(packed.values("content-encoding"), ["gzip"]);
+    assert_eq!(packed.values("content-type"), plain.values("content-type"));
+    assert_eq!(packed.body[..2], [0x1f, 0x8b], "nothing unpacks it on its way");
+    let modified = style.values("last-modified").first().map(|at| format!("If-Modified-Since: {at}\r\n"));
+    let again = scene.ask("GET", "/pve2/css/stand-in.css", &modified.unwrap(), b"").await;
+    assert_eq!((again.status, again.reason.as_str()), (304, "NOT MODIFIED"));
+}
+
+#[tokio::test]
+async fn what_stands_behind_an_answers_body_is_no_field() {
+    let scene = Scene::set().await;
+    let response = "HTTP/1.1 200 OK\r\nTrailer: Set-Cookie\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\
+        Set-Cookie: __Host-pvegate=evil; Secure; Path=/\r\n\r\n";
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("response", response).finish();
+    let mut wire = scene.wire().await;
+    let head = scene.alice.client.head(
+        "GET",
+        &format!("/standin/verbatim?{query}"),
+        "TE: trailers\r\nConnection: close, te\r\n",
+    );
+
+    wire.send(head.as_bytes()).await;
+    let head = wire.head().await.unwrap();
+    let (body, _) = wire.rest().await;
+
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(String::from_utf8_lossy(&body), "3\r\nabc\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_head_is_awaited_for_minutes_by_default_and_no_longer_than_is_configured() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("upstream.idle_timeout", "1s").start().await;
+    let mut alice = gate.person("alice").await;
+
+    let reply = alice.client.get("/standin/silence").await;
+
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    pve.wait_until(|seen| seen.connections_open == 0).await;
+    let default = TestGate::recipe(&pve).start().await;
+    assert!(default.config.upstream.idle_timeout >= Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_gives_up_before_the_answer_is_given_up_upstream() {
+    let scene = Scene::set().await;
+    let mut wire = scene.wire().await;
+
+    wire.send(scene.alice.client.head("GET", "/standin/silence", "").as_bytes()).await;
+    scene.pve.wait_until(|seen| seen.requests_seen == 1).await;
+    drop(wire);
+
+    scene.pve.wait_until(|seen| seen.connections_open == 0).await;
+}
+
+/// More than the buffers on the way hold, so that who does not read holds up the stand-in.
+const BEYOND_BUFFERS: usize = 24 * 1024 * 1024;
+
+#[tokio::test]
+async fn a_download_that_is_paused_goes_on_where_it_was() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.keep_alive", "200ms").start().await;
+    let alice = gate.person("alice").await;
+    let mut wire = Wire::open(&alice.client).await;
+    let target = format!("/standin/stream/length?bytes={BEYOND_BUFFERS}");
+
+    wire.send(alice.client.head("GET", &target, "").as_bytes()).await;
+    wire.head().await.unwrap();
+    // The time itself is the subject: a stranger would be cut after a fifth of it.
+    sleep(Duration::from_secs(1)).await;
+    let mut body = Vec::new();
+    while body.len() < BEYOND_BUFFERS {
+        let some = wire.some().await;
+        assert!(!some.is_empty(), "cut after {} bytes", body.len());
+        body.extend(some);
+    }
+
+    assert!(body == pattern(BEYOND_BUFFERS));
+}
+
+#[tokio::test]
+async fn a_download_that_is_paused_for_too_long_is_given_up_at_both_ends() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.download_pause", "1s").start().await;
+    let alice = gate.person("alice").await;
+    let mut wire = Wire::open(&alice.client).await;
+
+    wire.send(alice.client.head("GET", "/standin/stream/length?bytes=100000000000", "").as_bytes()).await;
+    wire.head().await.unwrap();
+
+    pve.wait_until(|seen| seen.connections_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_paused_download_ends_when_its_session_is_ended() {
+    let mut scene = Scene::set().await;
+    let mut wire = scene.wire().await;
+    wire.send(scene.alice.client.head("GET", "/standin/stream/length?bytes=100000000000", "").as_bytes())
+        .await;
+    wire.head().await.unwrap();
+
+    scene.alice.sign_out().await;
+
+    scene.pve.wait_until(|seen| seen.connections_open == 0).await;
 }

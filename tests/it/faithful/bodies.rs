@@ -1,10 +1,17 @@
 //! Request bodies: always a length, expectations, early answers, uploads that are given up.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::time::Duration;
+
+use pvegate::demo::Settings;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::sleep,
+};
 
 use super::{Scene, UPLOAD, pattern, texts, upload_form};
+use crate::harness::{Pve, TestGate, Wire};
 
 #[tokio::test]
 async fn pveproxy_always_hears_a_length_and_never_a_transfer_coding() {
@@ -17,13 +24,15 @@ async fn pveproxy_always_hears_a_length_and_never_a_transfer_coding() {
     scene.ask("GET", "/standin/echo-head", "", b"").await;
     assert_eq!(texts(&scene.seen(), "content-length"), [""; 0]);
 
-    let chunked = b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nTrailer: x\r\n\r\n";
+    let chunked = b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Late: x\r\n\r\n";
     let answer = scene.ask("POST", "/standin/sink", "Transfer-Encoding: chunked\r\n", chunked).await;
     let seen = scene.seen();
     assert_eq!(answer.status, 200);
     assert_eq!(texts(&seen, "content-length"), ["7"]);
     assert_eq!(texts(&seen, "transfer-encoding"), [""; 0]);
     assert_eq!(seen.body_sha256, Some(Sha256::digest(b"abcdefg").into()));
+    assert_eq!(texts(&seen, "trailer"), [""; 0], "what stands behind the body is no field");
+    assert_eq!(texts(&seen, "x-late"), [""; 0], "what stands behind the body is no field");
 }
 
 #[tokio::test]
@@ -101,7 +110,7 @@ async fn an_upload_that_its_client_gives_up_is_given_up_upstream() {
 #[tokio::test]
 async fn an_answer_that_comes_while_the_body_is_going_up_reaches_the_client() {
     let scene = Scene::set().await;
-    for attempt in 0..20 {
+    for attempt in 0..50 {
         let target = "/standin/early?after=100000&code=501&reason=for%20data%20too%20large";
         let head = scene.alice.client.head("POST", target, "Content-Length: 1000000000\r\n");
         let stream = scene.alice.client.tls_stream().await;
@@ -127,5 +136,105 @@ async fn an_answer_that_comes_while_the_body_is_going_up_reaches_the_client() {
         let answer = tokio::select! { answer = reading => answer, () = writing => unreachable!() };
 
         assert!(answer.starts_with("HTTP/1.1 501 for data too large\r\n"), "attempt {attempt}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_there_for_a_client_that_reads_only_when_it_can_write_no_more() {
+    let scene = Scene::set().await;
+    for attempt in 0..50 {
+        let target = "/standin/early?after=100000&code=501&reason=for%20data%20too%20large";
+        let head = scene.alice.client.head("POST", target, "Content-Length: 1000000000\r\n");
+        let mut stream = scene.alice.client.tls_stream().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+
+        // As browsers do: the answer is looked for when writing has failed.
+        let block = pattern(64 * 1024);
+        while stream.write_all(&block).await.is_ok() {}
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 501 for data too large\r\n"), "attempt {attempt}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_its_upload_hears_so_before_pveproxy_drops_it() {
+    let mut scene = Scene::with(Settings { body: Duration::from_secs(60), ..Settings::quick() }).await;
+    scene.alice.sign_in_to_pve().await;
+    let (fields, body) = upload_form(&pattern(1024 * 1024));
+    let mut wire = scene.wire().await;
+
+    wire.send(scene.alice.client.head("POST", UPLOAD, &fields).as_bytes()).await;
+    wire.send(&body[..body.len() / 2]).await;
+    let answer = wire.answer("POST").await.unwrap();
+
+    assert_eq!(answer.status, 408, "{}", answer.text());
+    assert!(answer.closes);
+    scene.pve.wait_until(|seen| seen.aborted_uploads == 1).await;
+    assert_eq!(scene.pve.uploads(), []);
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_a_body_without_a_length_hears_so_and_pveproxy_hears_nothing() {
+    let scene = Scene::set().await;
+    let mut wire = scene.wire().await;
+
+    let head = scene.alice.client.head("POST", "/standin/sink", "Transfer-Encoding: chunked\r\n");
+    wire.send(format!("{head}5\r\nab").as_bytes()).await;
+    let answer = wire.answer("POST").await.unwrap();
+
+    assert_eq!((answer.status, answer.closes), (408, true));
+    assert_eq!(scene.pve.requests_seen(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_may_last_longer_than_pveproxy_may_be_silent() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("upstream.idle_timeout", "1s").start().await;
+    let alice = gate.person("alice").await;
+    let mut wire = Wire::open(&alice.client).await;
+    let head = alice.client.head("POST", "/standin/sink", "Content-Length: 25\r\n");
+
+    wire.send(head.as_bytes()).await;
+    for _ in 0..25 {
+        // The time itself is the subject: two and a half seconds for an upload, where one is the limit.
+        sleep(Duration::from_millis(100)).await;
+        wire.send(b"x").await;
+    }
+    let answer = wire.answer("POST").await.unwrap();
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains("\"bytes\":25"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn whoever_is_not_signed_in_is_not_told_to_go_on() {
+    let scene = Scene::set().await;
+    let stranger = scene.gate.client();
+    let mut wire = Wire::open(&stranger).await;
+    let more = "Content-Length: 1000000\r\nExpect: 100-continue\r\n";
+
+    wire.send(stranger.head("POST", UPLOAD, more).as_bytes()).await;
+    let head = wire.head().await.unwrap();
+
+    assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    assert_eq!(scene.pve.connections_seen(), 0);
+}
+
+#[tokio::test]
+async fn a_body_where_pveproxy_takes_none_goes_up_with_its_length_and_its_answer_comes_down() {
+    let mut scene = Scene::set().await;
+    scene.alice.sign_in_to_pve().await;
+    for method in ["GET", "DELETE"] {
+        let answer = scene.ask(method, "/api2/json/version", "Content-Length: 3\r\n", b"a=b").await;
+
+        assert_eq!(
+            (answer.status, answer.reason.as_str()),
+            (501, format!("Unexpected content for method '{method}'").as_str()),
+            "{method}"
+        );
+        assert_eq!(texts(&scene.seen(), "content-length"), ["3"], "{method}");
     }
 }

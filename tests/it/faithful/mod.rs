@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod connections;
+mod open_tab;
 mod requests;
 mod shutdown;
 mod tunnels;

@@ -1,7 +1,18 @@
 //! Consoles and other upgrades: tunnels of bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
 use super::{HANDSHAKE, Scene, pattern};
+use crate::harness::{Person, Pve, Scratch, TestGate, Wire, identity};
 
 #[tokio::test]
 async fn a_console_is_opened_with_the_subprotocol_as_it_was_asked_for_and_no_extension() {
@@ -61,4 +72,197 @@ async fn a_101_that_nobody_asked_for_is_a_fault() {
 
         assert_eq!(answer.status, 502, "{target} {more}");
     }
+}
+
+/// Opens a console of this mode and gives the target of its WebSocket.
+async fn console(alice: &mut Person, mode: &[(&str, &str)]) -> String {
+    if alice.client.cookie("PVEAuthCookie").is_none() {
+        alice.sign_in_to_pve().await;
+    }
+    let opened = alice.client.post_form("/api2/json/nodes/demo/termproxy", mode).await.json();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("port", &opened["data"]["port"].as_u64().unwrap().to_string())
+        .append_pair("vncticket", opened["data"]["ticket"].as_str().unwrap())
+        .finish();
+    format!("/api2/json/nodes/demo/vncwebsocket?{query}")
+}
+
+#[tokio::test]
+async fn megabytes_of_console_output_arrive_exactly_and_end_with_the_console() {
+    let mut scene = Scene::set().await;
+    let length = 3 * 1024 * 1024 + 5;
+    let mode = [("standin-mode", "bulk"), ("standin-bytes", &length.to_string())];
+    let target = console(&mut scene.alice, &mode).await;
+
+    let mut opened = scene.alice.client.console(&target).await.unwrap();
+    let mut output = Vec::new();
+    while let Some(bytes) = opened.receive().await {
+        output.extend(bytes);
+    }
+
+    assert!(output == pattern(length), "{} bytes", output.len());
+    scene.pve.wait_until(|seen| seen.tunnels_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_console_that_ends_at_either_side_ends_at_the_other() {
+    let mut scene = Scene::set().await;
+
+    let target = console(&mut scene.alice, &[("standin-mode", "server-end")]).await;
+    let mut ended_there = scene.alice.client.console(&target).await.unwrap();
+    assert_eq!(ended_there.echo(b"x").await, None);
+    let ended_here = scene.alice.console().await;
+    scene.pve.wait_until(|seen| seen.tunnels == 2).await;
+    drop(ended_here);
+
+    scene.pve.wait_until(|seen| seen.tunnels_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_console_whose_backend_is_dead_is_a_fault_and_no_storm() {
+    let mut scene = Scene::set().await;
+    let target = console(&mut scene.alice, &[("standin-mode", "dead")]).await;
+    let before = scene.pve.requests_seen();
+
+    let Err(reply) = scene.alice.client.console(&target).await else { panic!("no backend, and a console") };
+
+    assert_eq!(reply.status, 502);
+    assert_eq!(scene.pve.requests_seen(), before + 1, "it is asked for once");
+    assert_eq!(scene.alice.client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_has_said_all_still_hears_the_rest() {
+    let scene = Scene::set().await;
+    let stream = scene.alice.client.tls_stream().await;
+    let (mut from_gate, mut to_gate) = tokio::io::split(stream);
+    let more = "Connection: upgrade\r\nUpgrade: proxmox-backup-protocol-v1\r\n";
+    let sent = pattern(300_000);
+
+    to_gate.write_all(scene.alice.client.head("GET", "/standin/upgrade", more).as_bytes()).await.unwrap();
+    let (written, mut heard) = tokio::join!(
+        async {
+            to_gate.write_all(&sent).await.unwrap();
+            // Half-close: nothing more comes from here.
+            to_gate.shutdown().await
+        },
+        async {
+            let mut heard = Vec::new();
+            from_gate.read_to_end(&mut heard).await.map(|_| heard).unwrap()
+        }
+    );
+
+    written.unwrap();
+    let at = heard.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    assert!(heard.split_off(at) == sent);
+}
+
+/// An upstream that answers an upgrade, and then does `then` with the connection.
+async fn tunnels_to<F, D>(then: F) -> TestGate
+where
+    F: Fn(TlsStream<TcpStream>) -> D + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    let scratch = Scratch::new();
+    let (identity, pin) = identity(scratch.path(), "127.0.0.1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let acceptor =
+        TlsAcceptor::from(Arc::new(config.with_single_cert(identity.chain, identity.key).unwrap()));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream
+                .write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                )
+                .await
+                .unwrap();
+            tokio::spawn(then(stream));
+        }
+    });
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve)
+        .set("upstream.url", &format!("https://{address}"))
+        .trusting(&format!("fingerprint = \"{pin}\""));
+    gate.start().await
+}
+
+/// More than the kernel's buffers and ours hold on the way.
+const BEYOND_BUFFERS: usize = 48 * 1024 * 1024;
+
+/// Most that may be on the way: the kernel's buffers of four sockets on this machine, and ours.
+const ON_THE_WAY: usize = 24 * 1024 * 1024;
+
+/// Waits until it has stayed the same for half a second, and gives it.
+async fn settled(count: &mut watch::Receiver<usize>) -> usize {
+    while let Ok(Ok(())) = timeout(Duration::from_millis(500), count.changed()).await {}
+    *count.borrow()
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_later() {
+    let (taken, mut count) = watch::channel(0);
+    let gate = tunnels_to(move |mut stream| {
+        let taken = taken.clone();
+        async move {
+            for block in pattern(BEYOND_BUFFERS).chunks(64 * 1024) {
+                stream.write_all(block).await.unwrap();
+                taken.send_modify(|count| *count += block.len());
+            }
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    let alice = gate.person("alice").await;
+    let mut wire = Wire::open(&alice.client).await;
+    wire.send(alice.client.head("GET", "/", HANDSHAKE).as_bytes()).await;
+    wire.head().await.unwrap();
+
+    let on_the_way = settled(&mut count).await;
+    let (output, _) = wire.rest().await;
+
+    assert!((1..ON_THE_WAY).contains(&on_the_way), "{on_the_way} bytes were taken from the source");
+    assert!(output == pattern(BEYOND_BUFFERS), "{} bytes", output.len());
+}
+
+#[tokio::test]
+async fn input_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_later() {
+    let (read_on, reading) = watch::channel(false);
+    let (arrived, mut all) = watch::channel(None);
+    let gate = tunnels_to(move |mut stream| {
+        let (mut reading, arrived) = (reading.clone(), arrived.clone());
+        async move {
+            reading.wait_for(|reading| *reading).await.unwrap();
+            let mut input = Vec::new();
+            stream.read_to_end(&mut input).await.unwrap();
+            arrived.send_replace(Some(input));
+        }
+    })
+    .await;
+    let alice = gate.person("alice").await;
+    let (mut from_gate, mut to_gate) = tokio::io::split(alice.client.tls_stream().await);
+    to_gate.write_all(alice.client.head("GET", "/", HANDSHAKE).as_bytes()).await.unwrap();
+    from_gate.read_u8().await.unwrap();
+    let (taken, mut count) = watch::channel(0);
+    let writing = tokio::spawn(async move {
+        for block in pattern(BEYOND_BUFFERS).chunks(64 * 1024) {
+            to_gate.write_all(block).await.unwrap();
+            taken.send_modify(|count| *count += block.len());
+        }
+        to_gate.shutdown().await.unwrap();
+    });
+
+    let on_the_way = settled(&mut count).await;
+    read_on.send_replace(true);
+    writing.await.unwrap();
+    let input = all.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+
+    assert!((1..ON_THE_WAY).contains(&on_the_way), "{on_the_way} bytes were taken from the source");
+    assert!(input == pattern(BEYOND_BUFFERS), "{} bytes", input.len());
 }
