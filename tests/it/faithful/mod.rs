@@ -8,6 +8,7 @@ mod connections;
 mod open_tab;
 mod requests;
 mod shutdown;
+mod transfers;
 mod tunnels;
 
 use pvegate::demo::{SeenRequest, Settings, fill_pattern};

@@ -289,6 +289,11 @@ impl TestGate {
     }
 }
 
+/// Whether tests whose subject is length run in their long mode: `bash tests/long`.
+pub fn long() -> bool {
+    std::env::var_os("LONG").is_some_and(|value| value == "1")
+}
+
 /// Waits until `condition` holds, looking again whenever something may have happened.
 ///
 /// # Panics
