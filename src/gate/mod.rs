@@ -52,6 +52,7 @@ use cookie::{KeyRing, SessionSecret};
 use live::{LiveSession, LiveSessions};
 use policy::{Facts, Refusal, SessionFact, Verdict};
 use portal::Portal;
+use pve_call::Call;
 
 /// What the gate decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +222,8 @@ impl Gate {
             Ok(visitor) => visitor,
             Err(error) => return Decision::Reply(self.store_failed(&head, now, &error)),
         };
-        let facts = Facts::of(&head, &self.origin, visitor.fact);
+        let call = Call::of_head(&head);
+        let facts = Facts::of(&head, &call, &self.origin, visitor.fact);
         let verdict = policy::decide(&facts);
         // What is refused is nobody at work: another site's page could keep a session alive by it.
         let is_carried_out = match verdict {
@@ -230,7 +232,7 @@ impl Gate {
         };
         if let (Some(session), SessionFact::Alive) = (&visitor.session, visitor.fact)
             && is_carried_out
-            && policy::is_activity(&head.method, head.uri.path(), facts.navigation)
+            && policy::is_activity(&facts)
         {
             session.touch(now);
         }
@@ -391,6 +393,7 @@ impl From<Refusal> for Reason {
     fn from(refusal: Refusal) -> Self {
         let word = match refusal {
             Refusal::LookalikePath => "lookalike_path",
+            Refusal::UnreadablePath => "unreadable_path",
             Refusal::CrossSite => "cross_site",
             Refusal::NoOrigin => "no_origin",
             Refusal::NoSuchPage => "no_such_page",

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, header, request};
 
 use super::{
     cookie::CookieError,
-    pve_call,
+    pve_call::{Call, Class, Place},
     target::{Route, Target},
 };
 use crate::account::EndReason;
@@ -17,6 +17,8 @@ use crate::account::EndReason;
 pub struct Facts {
     /// Whose path it is.
     pub target: Target,
+    /// What it would ask of Proxmox VE.
+    pub class: Class,
     /// What the request's cookie stands for.
     pub session: SessionFact,
     /// Whether a person waits for a page.
@@ -76,6 +78,9 @@ pub enum Refusal {
     /// A path that some parser may take for one of ours.
     #[error("a path that only looks like the gate's")]
     LookalikePath,
+    /// A call whose path holds bytes that two readers may read differently.
+    #[error("a call with control characters, or what is not UTF-8, in its path")]
+    UnreadablePath,
     /// Another site's page sent it, and it acts.
     #[error("a request of another site that would change something")]
     CrossSite,
@@ -96,12 +101,12 @@ pub enum Refusal {
 impl Facts {
     /// Reads the facts of a request's head. `origin` is the one that browsers may use.
     #[must_use]
-    pub fn of(head: &request::Parts, origin: &str, session: SessionFact) -> Self {
-        let path = head.uri.path();
+    pub fn of(head: &request::Parts, call: &Call<'_>, origin: &str, session: SessionFact) -> Self {
         Self {
-            target: Target::of(&head.method, path),
+            target: Target::of(&head.method, head.uri.path()),
+            class: call.class,
             session,
-            navigation: is_navigation(&head.method, path, &head.headers),
+            navigation: is_navigation(&head.method, call.place, &head.headers),
             acts: !is_safe(&head.method) || head.headers.contains_key(header::UPGRADE),
             initiator: initiator(&head.headers, origin),
         }
@@ -136,16 +141,22 @@ pub fn decide(facts: &Facts) -> Verdict {
         Target::Portal(route) if facts.acts => shield().unwrap_or(Verdict::Portal(route)),
         Target::Portal(route) => Verdict::Portal(route),
         Target::Upstream if !signed_in => sign_in(),
+        Target::Upstream if facts.class == Class::Unreadable => Verdict::Refuse(Refusal::UnreadablePath),
         Target::Upstream if facts.acts => shield().unwrap_or(Verdict::Forward),
         Target::Upstream => Verdict::Forward,
     }
 }
 
-/// Whether a request shows that a person is at work, so that it winds the idle clock: a navigation, or
-/// a call that changes something; not the ticket's renewal, which an open tab does by itself.
+/// Whether a request that is carried out shows that a person is at work, so that it winds the idle clock:
+/// a navigation, what is sent to one of our pages, and calls of which [`Class::winds_idle_clock`] says so.
 #[must_use]
-pub fn is_activity(method: &Method, path: &str, navigation: bool) -> bool {
-    navigation || (!is_safe(method) && !pve_call::is_ticket_call(path))
+pub fn is_activity(facts: &Facts) -> bool {
+    facts.navigation
+        || match facts.target {
+            Target::Portal(_) => facts.acts,
+            Target::Upstream => facts.class.winds_idle_clock(),
+            Target::WrongMethod { .. } | Target::Nothing | Target::Lookalike => false,
+        }
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -154,7 +165,7 @@ fn is_safe(method: &Method) -> bool {
 
 /// A page that a person asked for: by Fetch Metadata where the browser sends it, else by what the
 /// request accepts.
-fn is_navigation(method: &Method, path: &str, fields: &HeaderMap) -> bool {
+fn is_navigation(method: &Method, place: Place, fields: &HeaderMap) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD) || fields.contains_key(header::UPGRADE) {
         return false;
     }
@@ -164,7 +175,7 @@ fn is_navigation(method: &Method, path: &str, fields: &HeaderMap) -> bool {
         None => {
             text("accept").is_some_and(|accept| accept.contains("text/html"))
                 && !fields.contains_key("x-requested-with")
-                && pve_call::segments(path).first().is_none_or(|first| first != "api2")
+                && place == Place::Page
         }
     }
 }
@@ -203,7 +214,8 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        Facts::of(&request.body(()).unwrap().into_parts().0, ORIGIN, session)
+        let head = request.body(()).unwrap().into_parts().0;
+        Facts::of(&head, &Call::of_head(&head), ORIGIN, session)
     }
 
     #[test]
@@ -258,6 +270,8 @@ mod tests {
             ("certificate, nobody",              "GET",    ca,                     &[],              none,    Portal(Route::Ca)),
             ("no such page, signed in",          "GET",    "/_gate/x",             &[nav],           Alive,   Refuse(Refusal::NoSuchPage)),
             ("disguised page, signed in",        "GET",    "/%5fgate/ca",          &[nav],           Alive,   Refuse(Refusal::LookalikePath)),
+            ("unreadable path, signed in",       "GET",    "/api2/json/x%00",      &[],              Alive,   Refuse(Refusal::UnreadablePath)),
+            ("unreadable path, nobody",          "GET",    "/api2/json/x%00",      &[],              none,    Challenge),
             ("page, may only enrol",             "GET",    "/",                    &[nav],           Enrolling, EnrolFirst),
             ("call, may only enrol",             "GET",    "/api2/json/version",   &[],              Enrolling, Challenge),
             ("act, may only enrol",              "POST",   "/api2/json/x",         &[ours],          Enrolling, Challenge),
@@ -294,15 +308,24 @@ mod tests {
 
     #[test]
     fn polling_does_not_wind_the_idle_clock_and_work_does() {
+        let nav: &[_] = &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         #[rustfmt::skip]
         let table = [
-            ("navigation",      Method::GET,  "/",                          true,  true),
-            ("polling",         Method::GET,  "/api2/json/cluster/tasks",   false, false),
-            ("a change",        Method::PUT,  "/api2/json/x",               false, true),
-            ("ticket renewal",  Method::POST, "/api2/extjs/access/ticket",  false, false),
+            ("navigation",          "GET",  "/",                                    nav, true),
+            ("frame of a console",  "GET",  "/?console=shell",                      &[], false),
+            ("polling",             "GET",  "/api2/json/cluster/tasks",             &[], false),
+            ("a console's tunnel",  "GET",  "/api2/json/nodes/n/vncwebsocket",      &[], false),
+            ("a change",            "PUT",  "/api2/json/x",                         &[], true),
+            ("an upload",           "POST", "/api2/json/nodes/n/storage/s/upload",  &[], true),
+            ("ticket renewal",      "POST", "/api2/extjs/access/ticket",            &[], false),
+            ("renewal, escaped",    "POST", "/api2/extjs/access%2fticket",          &[], false),
+            ("renewal, authority",  "POST", "//x/api2/extjs/access/ticket",         &[], false),
+            ("no such method",      "PATCH", "/api2/json/x",                        &[], false),
+            ("a page of ours",      "GET",  "/_gate/healthz",                       &[], false),
+            ("a form of ours",      "POST", "/_gate/sign-out",                      &[], true),
         ];
-        for (case, method, path, navigation, expected) in table {
-            assert_eq!(is_activity(&method, path, navigation), expected, "{case}");
+        for (case, method, path, fields, expected) in table {
+            assert_eq!(is_activity(&facts(method, path, fields, SessionFact::Alive)), expected, "{case}");
         }
     }
 

@@ -125,7 +125,9 @@ impl Portal {
     /// Policy refused a request.
     pub(super) fn refusal(&self, refusal: policy::Refusal, head: &request::Parts, now: Timestamp) -> Reply {
         let (status, page, word) = match refusal {
-            policy::Refusal::LookalikePath => (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_path"),
+            policy::Refusal::LookalikePath | policy::Refusal::UnreadablePath => {
+                (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_path")
+            }
             policy::Refusal::CrossSite | policy::Refusal::NoOrigin => {
                 (StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site")
             }
