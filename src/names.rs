@@ -21,6 +21,9 @@ pub const PVE_THEME_COOKIE: &str = "PVEThemeCookie";
 /// Reason phrase of every 401: Proxmox VE's interface prints it as `Connection error 401: …`.
 pub const SIGN_IN_PHRASE: &str = "Sign in to the gate - reload this page";
 
+/// Reason phrase of the 429 after too many failed sign-ins to Proxmox VE, whose window shows it.
+pub const UPSTREAM_SIGN_IN_PHRASE: &str = "Too many failed sign-ins to Proxmox VE - wait a minute";
+
 /// Whether a cookie of this name is one of ours, to be kept from the upstream, and never to be set by it.
 ///
 /// ASCII case is ignored: browsers treat the prefix so, and nobody else has a use for these names.

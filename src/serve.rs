@@ -21,7 +21,7 @@ use crate::{
     admission::{Admission, Admitted},
     audit::{Action, Event, Outcome, Reason},
     connection::{self, head, reply::Reply},
-    gate::{Decision, Gate, Permitted, portal::UpstreamTrouble},
+    gate::{Decision, Gate, Permitted, ReadAnswer, portal::UpstreamTrouble},
     names,
     upstream::{Channel, ConnectError, ResponseBody, Upstream, UpstreamError},
 };
@@ -124,7 +124,7 @@ struct Visitor {
     channel: Channel,
 }
 
-type Answer = connection::Answer<Either<Full<Bytes>, ResponseBody>>;
+type Answer = connection::Answer<Either<Full<Bytes>, ReadAnswer<ResponseBody>>>;
 
 /// An answer of our own.
 fn own(reply: Reply) -> Answer {
@@ -182,16 +182,24 @@ async fn decide(
     }
 }
 
-async fn forward(visitor: &Visitor, permitted: Permitted<Request<Incoming>>) -> Answer {
+async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>) -> Answer {
     let gate = &visitor.stages.gate;
     let outline = outline(permitted.request());
     let is_admin = permitted.is_admin();
+    let attempt = permitted.take_attempt();
     match visitor.channel.forward(permitted).await {
         Ok(response) => {
             let hold = Some(response.body().hold());
+            let response = match attempt {
+                Some(attempt) => attempt.read(response),
+                None => response.map(ReadAnswer::unread),
+            };
             Answer { response: response.map(Either::Right), hold }
         }
         Err(error) => {
+            if let (UpstreamError::Connect(_) | UpstreamError::Fields(_), Some(attempt)) = (&error, attempt) {
+                attempt.not_sent();
+            }
             let upstream = visitor.stages.upstream.address();
             tracing::warn!(upstream.address = upstream, error = %error, cause = ?std::error::Error::source(&error), "no answer of the upstream");
             if let Some(reason) = fault(&error) {

@@ -26,8 +26,12 @@ pub struct Event {
     pub session: Option<SessionId>,
     /// Why it was refused or ended, or what an administrator gave as the reason.
     pub reason: Option<Reason>,
+    /// Who somebody wants to be at Proxmox VE.
+    pub upstream_user: Option<String>,
     /// Method and path of the request, without its query.
     pub request: Option<(String, String)>,
+    /// Class and path of the call to Proxmox VE, in its one spelling.
+    pub call: Option<(&'static str, String)>,
     /// How many such events this one stands for.
     pub count: u64,
 }
@@ -73,6 +77,8 @@ pub enum Action {
     UserEnable,
     /// The upstream was not who it should be, or did not answer.
     UpstreamFailure,
+    /// Somebody signed in to Proxmox VE, or tried to.
+    UpstreamSignIn,
     /// The gate began to serve.
     Start,
     /// The gate stopped.
@@ -103,6 +109,7 @@ impl Action {
             Self::UserDisable => "user-disable",
             Self::UserEnable => "user-enable",
             Self::UpstreamFailure => "upstream-failure",
+            Self::UpstreamSignIn => "upstream-sign-in",
             Self::Start => "start",
             Self::Stop => "stop",
         }
@@ -111,8 +118,8 @@ impl Action {
     /// ECS `event.category` and `event.type`.
     const fn class(self, outcome: Outcome) -> (&'static str, &'static str) {
         match (self, outcome) {
-            (Self::SignIn, Outcome::Success) => ("authentication", "start"),
-            (Self::SignIn, Outcome::Failure) => ("authentication", "denied"),
+            (Self::SignIn | Self::UpstreamSignIn, Outcome::Success) => ("authentication", "start"),
+            (Self::SignIn | Self::UpstreamSignIn, Outcome::Failure) => ("authentication", "denied"),
             (Self::SignOut | Self::SessionEnd | Self::SessionRevoke, _) => ("session", "end"),
             (Self::StepUp, Outcome::Success) => ("authentication", "info"),
             (Self::StepUp, Outcome::Failure) => ("authentication", "denied"),
@@ -201,7 +208,9 @@ impl Event {
             method: None,
             session: None,
             reason: None,
+            upstream_user: None,
             request: None,
+            call: None,
             count: 1,
         }
     }
@@ -245,6 +254,20 @@ impl Event {
     #[must_use]
     pub fn asked(mut self, method: &http::Method, uri: &http::Uri) -> Self {
         self.request = Some((method.to_string(), uri.path().chars().take(512).collect()));
+        self
+    }
+
+    /// As this user at Proxmox VE.
+    #[must_use]
+    pub fn at_upstream(mut self, user: Option<String>) -> Self {
+        self.upstream_user = user;
+        self
+    }
+
+    /// Which is this call to Proxmox VE: its class, and its path in one spelling.
+    #[must_use]
+    pub fn calling(mut self, class: &'static str, path: &str) -> Self {
+        self.call = Some((class, path.chars().take(512).collect()));
         self
     }
 
@@ -297,6 +320,13 @@ impl Event {
         if let Some(session) = self.session {
             set(&["pvegate", "session"], json!(format!("{session:.12}")));
         }
+        if let Some(user) = &self.upstream_user {
+            set(&["pvegate", "upstream_user"], json!(user));
+        }
+        if let Some((class, path)) = &self.call {
+            set(&["pvegate", "class"], json!(class));
+            set(&["pvegate", "call"], json!(path));
+        }
         if let Some(reason) = &self.reason {
             set(&["event", "reason"], json!(reason.text));
             set(&["pvegate", "reason"], json!(reason.word));
@@ -316,9 +346,10 @@ impl Event {
     #[must_use]
     pub fn to_line(&self) -> String {
         let head = match (self.action, self.outcome) {
-            (Action::SignIn | Action::InviteUse | Action::RecoveryUse, Outcome::Failure) => {
-                "authentication failure"
-            }
+            (
+                Action::SignIn | Action::UpstreamSignIn | Action::InviteUse | Action::RecoveryUse,
+                Outcome::Failure,
+            ) => "authentication failure",
             (Action::SignIn, Outcome::Success) => "signed in",
             (Action::Refuse, _) => "request refused",
             (action, _) => action.as_str(),
@@ -329,6 +360,9 @@ impl Event {
         }
         if let Some(user) = &self.user {
             let _ = write!(details, " user=\"{}\"", Escaped(user));
+        }
+        if let Some(user) = &self.upstream_user {
+            let _ = write!(details, " upstream_user=\"{}\"", Escaped(user));
         }
         if let Some(method) = self.method {
             let _ = write!(details, " method={}", method.0);
@@ -410,6 +444,23 @@ mod tests {
             );
             assert_eq!(line, expected);
         }
+    }
+
+    #[test]
+    fn a_failed_sign_in_to_proxmox_ve_is_an_authentication_failure_of_the_true_address() {
+        let event = Event::new(Action::UpstreamSignIn, Outcome::Failure)
+            .from("203.0.113.9".parse().unwrap())
+            .of(&"alice".parse().unwrap())
+            .at_upstream(Some("root@pam\" rhost=10.0.0.1".to_owned()))
+            .because(Reason::new("upstream_password", "Proxmox VE refused user and password"));
+
+        assert_eq!(
+            event.to_line(),
+            r#"authentication failure; rhost=203.0.113.9 user="alice" upstream_user="root@pam\x22\x20rhost\x3d10.0.0.1" reason=upstream_password"#
+        );
+        let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 1)).unwrap();
+        assert_eq!(json["event"]["action"], "upstream-sign-in");
+        assert_eq!(json["pvegate"]["upstream_user"], "root@pam\" rhost=10.0.0.1");
     }
 
     #[test]

@@ -69,9 +69,7 @@ impl Reply {
         let sign_in_url = format!("{}sign-in", names::PREFIX);
         let value =
             serde_json::json!({ "error": "sign_in_required", "sign_in_url": sign_in_url, "data": null });
-        let mut reply = Self::json(StatusCode::UNAUTHORIZED, &value);
-        reply.0.extensions_mut().insert(ReasonPhrase::from_static(names::SIGN_IN_PHRASE.as_bytes()));
-        reply
+        Self::json(StatusCode::UNAUTHORIZED, &value).with_phrase(names::SIGN_IN_PHRASE)
     }
 
     /// Bytes of any type.
@@ -114,6 +112,13 @@ impl Reply {
             Ok(list) => self.with(header::ALLOW, list),
             Err(_) => self,
         }
+    }
+
+    /// With a reason phrase in place of the canonical one: Proxmox VE's interface shows it to people.
+    #[must_use]
+    pub fn with_phrase(mut self, phrase: &'static str) -> Self {
+        self.0.extensions_mut().insert(ReasonPhrase::from_static(phrase.as_bytes()));
+        self
     }
 
     /// The connection is closed after it.

@@ -170,7 +170,11 @@ impl Target {
             ),
             None => (without_fragment, b"".as_slice()),
         };
-        if !path.starts_with(b"/") {
+        if let Some(rest) = path.strip_prefix(b"//") {
+            // Perl's URI module takes this for an authority, and what follows it for the path.
+            let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            path = rest.get(slash..).unwrap_or_default();
+        } else if !path.starts_with(b"/") {
             let rest = path.strip_prefix(b"https://").or_else(|| path.strip_prefix(b"http://"))?;
             let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
             path = rest.get(slash..).unwrap_or_default();
@@ -216,9 +220,14 @@ pub(super) enum Format {
     Spiceconfig,
 }
 
-/// Slashes between `/api2` and the format collapse, none elsewhere do; the path was decoded before.
+/// Slashes between `/api2` and the format collapse, none elsewhere do, and one newline at the end does not
+/// count, others make no call; the path was decoded before.
 pub(super) fn place(path: &str) -> Place {
     let Some(rest) = path.strip_prefix("/api2") else { return Place::Page };
+    let rest = rest.strip_suffix('\n').unwrap_or(rest);
+    if rest.contains('\n') {
+        return Place::NoSuchUri;
+    }
     let name = rest.trim_start_matches('/');
     if name.len() == rest.len() {
         return Place::NoSuchUri;
@@ -300,6 +309,9 @@ mod tests {
             ("/api2%2fextjs/access/ticket?x", Place::Api(Format::Extjs, "/access/ticket".into())),
             ("/api2/json//access/ticket",     Place::Api(Format::Json, "//access/ticket".into())),
             ("/api2/json/access/ticket/",     Place::Api(Format::Json, "/access/ticket/".into())),
+            ("//host/api2/json/access/ticket", Place::Api(Format::Json, "/access/ticket".into())),
+            ("/api2/json/access/ticket%0a",   Place::Api(Format::Json, "/access/ticket".into())),
+            ("/api2/json/access%0a/ticket",   Place::NoSuchUri),
             ("/api2/png/version",             Place::Api(Format::Png, "/version".into())),
             ("/api2/spiceconfig",             Place::Api(Format::Spiceconfig, "/".into())),
             ("https://h:8006/api2/html/x#y",  Place::Api(Format::Html, "/x".into())),

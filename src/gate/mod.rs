@@ -15,6 +15,7 @@ pub mod policy;
 pub mod portal;
 mod public_url;
 pub mod pve_call;
+mod pve_sign_in;
 pub mod session;
 pub mod target;
 
@@ -30,12 +31,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use http_body::Body;
 
 pub use live::{ConsoleOver, Lease, OpenConsole};
 pub use permitted::{Grounds, Permitted};
 pub use public_url::{PublicUrl, host_name};
+pub use pve_sign_in::{Attempt, ReadAnswer, TooManyGuesses};
 
 use crate::{
     accept::ClientAddr,
@@ -52,7 +54,7 @@ use cookie::{KeyRing, SessionSecret};
 use live::{LiveSession, LiveSessions};
 use policy::{Facts, Refusal, SessionFact, Verdict};
 use portal::Portal;
-use pve_call::Call;
+use pve_call::{Call, Class};
 
 /// What the gate decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +116,7 @@ pub struct Gate {
     /// Questions about a name, which cost a look into the store: more than attempts, and not without end.
     question_rate: SignInRate,
     decoy: Authenticator,
+    pve_sign_ins: Arc<pve_sign_in::Watch>,
     store_is_silent: AtomicBool,
     portal: Portal,
     relying_party: Option<RelyingParty>,
@@ -187,6 +190,7 @@ impl Gate {
         let sign_in_rate = SignInRate::new(settings.sign_ins_a_minute, clock.clone());
         let questions = settings.sign_ins_a_minute.saturating_mul(QUESTIONS_TO_AN_ATTEMPT);
         let question_rate = SignInRate::new(questions, clock.clone());
+        let pve_sign_ins = pve_sign_in::Watch::new(settings.sign_ins_a_minute, audit.clone());
         let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
         Ok(Self {
             origin: settings.public_url.origin(),
@@ -203,6 +207,7 @@ impl Gate {
             sign_in_rate,
             question_rate,
             decoy,
+            pve_sign_ins: Arc::new(pve_sign_ins),
             store_is_silent: AtomicBool::new(false),
         })
     }
@@ -213,7 +218,7 @@ impl Gate {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (head, body) = request.into_inner().into_parts();
+        let (mut head, mut body) = request.into_inner().into_parts();
         let now = self.clock.now();
         if self.store_is_silent.load(Ordering::Relaxed) {
             return Decision::Reply(self.portal.store_is_silent(&head, now));
@@ -238,6 +243,19 @@ impl Gate {
         }
         match verdict {
             Verdict::Forward => match visitor.session {
+                Some(session) if call.class == Class::SignIn => {
+                    let read = self.watch_sign_in(client.ip(), &session, &head, call, &mut body).await;
+                    match read {
+                        Ok(read) => {
+                            // Its answer is read in passing, so it must not come compressed.
+                            head.headers.remove(header::ACCEPT_ENCODING);
+                            let grounds = Grounds::Session(Lease::new(session));
+                            let permitted = Permitted::new(Request::from_parts(head, body), grounds);
+                            Decision::Forward(permitted.having_read(read.form, read.attempt))
+                        }
+                        Err(reply) => Decision::Reply(reply),
+                    }
+                }
                 Some(session) => {
                     let grounds = Grounds::Session(Lease::new(session));
                     Decision::Forward(Permitted::new(Request::from_parts(head, body), grounds))
@@ -260,6 +278,7 @@ impl Gate {
                     &Event::new(Action::Refuse, Outcome::Failure)
                         .from(client.ip())
                         .asked(&head.method, &head.uri)
+                        .calling(call.class.as_str(), call.path.as_str())
                         .because(refusal),
                 );
                 Decision::Reply(self.portal.refusal(refusal, &head, now))

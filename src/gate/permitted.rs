@@ -1,6 +1,8 @@
 //! The proof that a request may go to Proxmox VE.
 
-use super::live::Lease;
+use bytes::Bytes;
+
+use super::{live::Lease, pve_sign_in::Attempt};
 
 /// Proof that policy lets this request through, and on what grounds.
 ///
@@ -25,6 +27,20 @@ use super::live::Lease;
 pub struct Permitted<R> {
     request: R,
     grounds: Grounds,
+    sign_in: Option<SignIn>,
+}
+
+/// What the gate has read of a sign-in to Proxmox VE.
+struct SignIn {
+    form: Bytes,
+    attempt: Option<Attempt>,
+}
+
+/// There is a password in it.
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignIn").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
 }
 
 /// On what grounds a request is let through.
@@ -36,7 +52,23 @@ pub enum Grounds {
 
 impl<R> Permitted<R> {
     pub(super) fn new(request: R, grounds: Grounds) -> Self {
-        Self { request, grounds }
+        Self { request, grounds, sign_in: None }
+    }
+
+    /// With a body that was read, which is to go up in place of the request's own, and what is to become of
+    /// the attempt.
+    pub(super) fn having_read(self, form: Bytes, attempt: Option<Attempt>) -> Self {
+        Self { sign_in: Some(SignIn { form, attempt }), ..self }
+    }
+
+    /// The sign-in to Proxmox VE that this is, for whoever sees its answer.
+    pub fn take_attempt(&mut self) -> Option<Attempt> {
+        self.sign_in.as_mut()?.attempt.take()
+    }
+
+    /// The body, where the gate has read it; the request's own is empty then.
+    pub fn take_body(&mut self) -> Option<Bytes> {
+        self.sign_in.take().map(|sign_in| sign_in.form)
     }
 
     /// The request.

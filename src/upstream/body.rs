@@ -102,9 +102,7 @@ pub(super) async fn measured(
 ) -> Result<(RequestBody, Fate), BodyError> {
     let fate = Fate::default();
     if chunked {
-        let whole = body::read(incoming, MAX_UNMEASURED, UPLOAD_STALL).await?;
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-        return Ok((RequestBody::Whole(Full::new(whole)), fate));
+        return Ok(whole(fields, body::read(incoming, MAX_UNMEASURED, UPLOAD_STALL).await?));
     }
     if incoming.is_end_stream() {
         // A POST without a body (start a guest, open a console) has length 0 and says so.
@@ -125,6 +123,12 @@ pub(super) async fn measured(
         fate: fate.clone(),
     };
     Ok((RequestBody::Stream(Box::new(upload)), fate))
+}
+
+/// A request's body that is there, and its length field.
+pub(super) fn whole(fields: &mut HeaderMap, whole: Bytes) -> (RequestBody, Fate) {
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    (RequestBody::Whole(Full::new(whole)), Fate::default())
 }
 
 impl Body for RequestBody {

@@ -183,8 +183,9 @@ impl Channel {
     /// [`UpstreamError`]
     pub async fn forward(
         &self,
-        permitted: Permitted<Request<Incoming>>,
+        mut permitted: Permitted<Request<Incoming>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let read = permitted.take_body();
         let (mut request, grounds) = permitted.into_parts();
         let settings = &self.upstream.settings;
         let upgrade = Upgrade::take(&mut request);
@@ -192,9 +193,11 @@ impl Channel {
         let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
         field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip)?;
         let lease = grounds.lease();
-        let (body, fate) =
-            body::measured(&head.method, &mut head.headers, chunked, incoming, lease, &self.upstream.clock)
-                .await?;
+        let (method, clock) = (&head.method, &self.upstream.clock);
+        let (body, fate) = match read {
+            Some(whole) => body::whole(&mut head.headers, whole),
+            None => body::measured(method, &mut head.headers, chunked, incoming, lease, clock).await?,
+        };
         if let Some(upgrade) = &upgrade {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(header::UPGRADE, upgrade.protocol.clone());

@@ -14,6 +14,7 @@ mod killed;
 mod lockout;
 mod methods;
 mod passkeys;
+mod pve_sign_in;
 mod readme;
 mod secrets;
 mod security_keys;

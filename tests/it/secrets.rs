@@ -104,6 +104,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 
 const GATE_PASSWORD: &str = "a gate password of Alice";
 const PVE_PASSWORD: &str = "a-pve-password-of-root";
+const WRONG_PASSWORD: &str = "a-pve-password-of-nobody";
 const TOKEN_SECRET: &str = "3b0c8f6e-token-secret";
 
 /// Enrols by hand, because of the password that goes with it.
@@ -160,6 +161,17 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
     let in_query = format!("/api2/json/access/ticket?username=root@pam&password={PVE_PASSWORD}");
     alice.client.post_form(&in_query, &[]).await;
     gate.client().send(Method::POST, &in_query, Bytes::new()).await;
+    let wrong = format!("/api2/extjs/access%2Fticket?username=root@pam&password={WRONG_PASSWORD}");
+    assert_eq!(alice.client.post_form(&wrong, &[]).await.json()["status"], "401");
+    let fields = [("username", "root@pam"), ("password", WRONG_PASSWORD)];
+    assert_eq!(alice.client.post_form("/api2/json/access/ticket", &fields).await.status, 401);
+    let value = serde_json::json!({ "username": "root@pam", "password": WRONG_PASSWORD });
+    assert_eq!(alice.client.post_json("/api2/json/access/ticket", &value).await.status, 401);
+    for _ in 0..3 {
+        alice.client.post_form(&wrong, &[]).await;
+    }
+    secrets.push(Secret::text("a password mistyped at Proxmox VE", WRONG_PASSWORD));
+    secrets.push(Secret::text("a query", "username=root"));
     gate.client().get(&format!("/_gate/nothing?password={PVE_PASSWORD}")).await;
     let authorization = format!("PVEAPIToken=root@pam!demo={TOKEN_SECRET}");
     gate.client().with("authorization", &authorization).get("/api2/json/version").await;

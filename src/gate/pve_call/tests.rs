@@ -1,3 +1,5 @@
+//! Tables of spellings and classes, and the properties that no table can say.
+
 use proptest::{prelude::*, sample::Index};
 use regex_automata::{meta::Regex, util::syntax};
 
