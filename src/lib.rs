@@ -42,6 +42,7 @@ pub mod config;
 pub mod demo;
 pub mod names;
 pub mod secret;
+pub mod status;
 pub mod store;
 pub mod telemetry;
 pub mod time;

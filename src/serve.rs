@@ -23,7 +23,7 @@ use crate::{
     connection::{self, head, reply::Reply},
     gate::{Decision, Gate, Permitted, ReadAnswer, portal::UpstreamTrouble},
     names,
-    upstream::{Channel, ConnectError, ResponseBody, Upstream, UpstreamError},
+    upstream::{Channel, ConnectError, ResponseBody, Unanswered, Upstream, UpstreamError},
 };
 
 /// The stages, in path order.
@@ -196,11 +196,12 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
             };
             Answer { response: response.map(Either::Right), hold }
         }
-        Err(error) => {
+        Err(unanswered) => {
+            let Unanswered { tried, error } = unanswered;
             if let (UpstreamError::Connect(_) | UpstreamError::Fields(_), Some(attempt)) = (&error, attempt) {
                 attempt.not_sent();
             }
-            let upstream = visitor.stages.upstream.address();
+            let upstream = tried.join(", ");
             tracing::warn!(upstream.address = upstream, error = %error, cause = ?std::error::Error::source(&error), "no answer of the upstream");
             if let Some(reason) = fault(&error) {
                 gate.audit().record(
@@ -275,10 +276,8 @@ fn trouble<'a>(error: &UpstreamError, expected: &'a str, found: &'a str) -> Upst
 /// The audit reason of a fault of the upstream; `None` where it was the client's.
 fn fault(error: &UpstreamError) -> Option<Reason> {
     let word = match error {
-        UpstreamError::Connect(ConnectError::Pin(_)) => "upstream_fingerprint",
-        UpstreamError::Connect(ConnectError::Tcp { .. }) => "upstream_refused",
-        UpstreamError::Connect(ConnectError::Slow { .. }) | UpstreamError::Silent(_) => "upstream_timeout",
-        UpstreamError::Connect(ConnectError::Tls { .. }) => "upstream_tls",
+        UpstreamError::Connect(error) => return Some(error.into()),
+        UpstreamError::Silent(_) => "upstream_timeout",
         UpstreamError::Answer(_) | UpstreamError::Upgrade => "upstream_answer",
         UpstreamError::Fields(_) | UpstreamError::Body(_) | UpstreamError::Stalled => return None,
     };

@@ -67,7 +67,7 @@ async fn run_in(dir: &std::path::Path, listen: SocketAddr, output: &Output) -> R
     let listeners = accept::bind(&accept::Settings { listen: vec![listen] })
         .map_err(|error| port_taken(&error, listen))?;
     let port = listeners.first().and_then(|l| l.local_addr().ok()).map_or(listen.port(), |at| at.port());
-    let (stand_in, pin) = start_stand_in(&dir, &clock).await?;
+    let (mut stand_in, pin) = start_stand_in(&dir, &clock).await?;
     let config_file = dir.join("pvegate.toml");
     let config = configure(&dir, &config_file, SocketAddr::new(listen.ip(), port), &stand_in, pin)?;
     let enrol_url = invite(&config, &*clock)?;

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Exit, Failure, output::Output, read_config, serve};
 use crate::{
-    tls::{self, Host, ObservedCertificate},
-    upstream::Trust,
+    tls::{self, Fingerprint, Host, ObservedCertificate},
+    upstream::{Endpoint, Trust},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Args {
     /// The server, e.g. 10.0.0.2:8006; the port is 8006 unless written.
     ///
-    /// Without it, the upstream of the configuration is asked, and
+    /// Without it, every node of the configuration is asked, and
     /// compared with what is pinned.
     #[arg(verbatim_doc_comment, value_name = "HOST[:PORT]", value_parser = parse_server)]
     server: Option<(Host, u16)>,
@@ -26,42 +26,90 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, config: &Path, output: &Output) -> Result<(), Failure> {
-    let (host, port, pinned) = match &args.server {
-        Some((host, port)) => (host.clone(), *port, None),
+    let servers = match &args.server {
+        Some((host, port)) => vec![Server { host: host.clone(), port: *port, pinned: None }],
         None => {
             let upstream = read_config(config, output)?.upstream;
-            let host = upstream.host.parse().map_err(|error| Failure::of(Exit::BadConfiguration, &error))?;
-            let pinned = match upstream.trust {
-                Trust::Fingerprint(pin) => Some(pin),
-                Trust::Ca(_) => None,
-            };
-            (host, upstream.port, pinned)
+            upstream.endpoints().map(Server::of).collect::<Result<_, _>>()?
         }
     };
-    let chain = serve::runtime()?
-        .block_on(tls::observe(&host, port, TIMEOUT))
-        .map_err(|error| Failure::of(Exit::Failed, &error))?;
-    let Some(leaf) = chain.first() else {
-        return Err(Failure::new(Exit::Failed, format!("{host} port {port} showed no certificate")));
-    };
-    let shown = if args.all { chain.as_slice() } else { std::slice::from_ref(leaf) };
-    let objects: Vec<_> = shown.iter().map(object).collect();
-    let object = json!({ "host": host.to_string(), "port": port, "chain": objects, "pinned": pinned.map(|pin| pin.to_string()) });
-    output.data(&object, || shown.iter().map(text).collect::<Vec<_>>().join("\n\n"));
-    match pinned {
-        Some(pin) if pin != leaf.fingerprint => Err(Failure::new(
-            Exit::Changed,
-            format!(
-                "the upstream shows another certificate than the pinned one\n  pinned  {pin}\n  shown   {}\n\
-                 If you renewed it, put the new value into upstream.fingerprint. If not, find out who did.",
-                leaf.fingerprint
-            ),
-        )),
-        Some(_) => {
-            output.talk("this is the pinned certificate");
-            Ok(())
+    let runtime = serve::runtime()?;
+    let titled = servers.len() > 1;
+    let mut failures = Vec::new();
+    for (index, server) in servers.iter().enumerate() {
+        if titled && index > 0 {
+            output.data_for_people("");
         }
-        None => Ok(()),
+        if titled {
+            output.data_for_people(&format!("{} port {}", server.host, server.port));
+        }
+        let shown = runtime
+            .block_on(tls::observe(&server.host, server.port, TIMEOUT))
+            .map_err(|error| Failure::of(Exit::Failed, &error))
+            .and_then(|chain| server.compare(&chain, args.all, titled, output));
+        failures.extend(shown.err());
+    }
+    // One that shows a wrong certificate is graver than one that is down.
+    let exit = failures.iter().map(|failure| failure.exit).find(|exit| *exit == Exit::Changed);
+    match failures.as_slice() {
+        [] => Ok(()),
+        [first, ..] => {
+            let messages: Vec<_> = failures.iter().map(|failure| failure.message.as_str()).collect();
+            Err(Failure::new(exit.unwrap_or(first.exit), messages.join("\n")))
+        }
+    }
+}
+
+/// Whom to ask, and what is pinned.
+struct Server {
+    host: Host,
+    port: u16,
+    pinned: Option<Fingerprint>,
+}
+
+impl Server {
+    fn of(endpoint: &Endpoint) -> Result<Self, Failure> {
+        let host = endpoint.host.parse().map_err(|error| Failure::of(Exit::BadConfiguration, &error))?;
+        let pinned = match &endpoint.trust {
+            Trust::Fingerprint(pin) => Some(*pin),
+            Trust::Ca(_) => None,
+        };
+        Ok(Self { host, port: endpoint.port, pinned })
+    }
+
+    fn compare(
+        &self,
+        chain: &[ObservedCertificate],
+        all: bool,
+        one_of_several: bool,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let Self { host, port, pinned } = self;
+        let Some(leaf) = chain.first() else {
+            return Err(Failure::new(Exit::Failed, format!("{host} port {port} showed no certificate")));
+        };
+        let shown = if all { chain } else { std::slice::from_ref(leaf) };
+        let objects: Vec<_> = shown.iter().map(object).collect();
+        let object = json!({ "host": host.to_string(), "port": port, "chain": objects, "pinned": pinned.map(|pin| pin.to_string()) });
+        output.data(&object, || shown.iter().map(text).collect::<Vec<_>>().join("\n\n"));
+        match pinned {
+            Some(pin) if *pin != leaf.fingerprint => {
+                let key = if one_of_several { "its [[upstream.node]]" } else { "upstream.fingerprint" };
+                Err(Failure::new(
+                    Exit::Changed,
+                    format!(
+                        "{host} port {port} shows another certificate than the pinned one\n  pinned  {pin}\n  shown   {}\n\
+                         If you renewed it, put the new value into {key}. If not, find out who did.",
+                        leaf.fingerprint
+                    ),
+                ))
+            }
+            Some(_) => {
+                output.talk("this is the pinned certificate");
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -36,6 +36,13 @@ impl Output {
         }
     }
 
+    /// A line that structures data for people; programs have the objects.
+    pub(super) fn data_for_people(&self, line: &str) {
+        if !self.json {
+            println!("{line}");
+        }
+    }
+
     /// A list: an object a line for programs, a table for people, who are told when there is `nothing`.
     pub(super) fn list(&self, objects: &[Value], head: &[&str], rows: &[Vec<String>], nothing: &str) {
         if self.json {

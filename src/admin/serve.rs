@@ -27,7 +27,7 @@ use crate::{
     tls::{
         self, Certificates, FilesError, Host, IssueError, LocalCa, NotAHost, OpenCaError, Origin, TrustError,
     },
-    upstream::Upstream,
+    upstream::{Endpoint, Upstream},
 };
 
 /// How often the leaf of the local CA is looked at.
@@ -51,7 +51,8 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
     runtime()?.block_on(async {
         let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
         let server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
-        tracing::info!(url = config.gate.public_url.origin(), upstream = config.upstream.address(), "ready");
+        let nodes: Vec<_> = config.upstream.endpoints().map(Endpoint::address).collect();
+        tracing::info!(url = config.gate.public_url.origin(), upstream = nodes.join(", "), "ready");
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
             asked_to_stop().await;
@@ -177,7 +178,7 @@ impl Server {
         let master = MasterKey::read_or_create(&config.master_key_file)?;
         let audit = audit::Log::open(&config.audit, clock.clone())?;
         let certificate = certificate(config, &clock)?;
-        let upstream = Upstream::new(config.upstream.clone(), clock.clone())?;
+        let upstream = Upstream::new(config.upstream.clone(), clock.clone(), &audit)?;
         let gate = Gate::open(gate::Parts {
             settings: config.gate.clone(),
             clock: clock.clone(),
@@ -186,6 +187,7 @@ impl Server {
             master,
             ca: certificate.ca_pem,
             pages: config.pages.clone(),
+            nodes: upstream.status().clone(),
         })
         .await?;
         let stages = Stages {
@@ -227,6 +229,8 @@ impl Server {
         if let Some(Renewal { ca, certificates, lifetime, clock }) = self.renewal {
             beside.spawn(tls::renew(ca, certificates, lifetime, clock, RENEWAL));
         }
+        let upstream = self.stages.upstream.clone();
+        beside.spawn(async move { upstream.watch().await });
         gate.audit().record(&Event::new(Action::Start, Outcome::Success));
         serve::run(self.listeners, self.stages, stop, grace).await;
         gate.write_activity().await;

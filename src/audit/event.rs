@@ -28,6 +28,8 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// Who somebody wants to be at Proxmox VE.
     pub upstream_user: Option<String>,
+    /// The upstream node it concerns, as `host:port`.
+    pub node: Option<String>,
     /// Method and path of the request, without its query.
     pub request: Option<(String, String)>,
     /// Class and path of the call to Proxmox VE, in its one spelling.
@@ -79,6 +81,10 @@ pub enum Action {
     UpstreamFailure,
     /// Somebody signed in to Proxmox VE, or tried to.
     UpstreamSignIn,
+    /// A node of the upstream was found not to serve, or not to be who it should be.
+    NodeDown,
+    /// A node of the upstream serves again.
+    NodeUp,
     /// The gate began to serve.
     Start,
     /// The gate stopped.
@@ -110,6 +116,8 @@ impl Action {
             Self::UserEnable => "user-enable",
             Self::UpstreamFailure => "upstream-failure",
             Self::UpstreamSignIn => "upstream-sign-in",
+            Self::NodeDown => "node-down",
+            Self::NodeUp => "node-up",
             Self::Start => "start",
             Self::Stop => "stop",
         }
@@ -140,7 +148,8 @@ impl Action {
                 | Self::UserEnable,
                 _,
             ) => ("iam", "change"),
-            (Self::UpstreamFailure, _) => ("network", "error"),
+            (Self::UpstreamFailure | Self::NodeDown, _) => ("network", "error"),
+            (Self::NodeUp, _) => ("network", "info"),
             (Self::Start, _) => ("process", "start"),
             (Self::Stop, _) => ("process", "end"),
         }
@@ -209,6 +218,7 @@ impl Event {
             session: None,
             reason: None,
             upstream_user: None,
+            node: None,
             request: None,
             call: None,
             count: 1,
@@ -247,6 +257,13 @@ impl Event {
     #[must_use]
     pub fn because(mut self, reason: impl Into<Reason>) -> Self {
         self.reason = Some(reason.into());
+        self
+    }
+
+    /// Concerning this node of the upstream.
+    #[must_use]
+    pub fn at_node(mut self, address: String) -> Self {
+        self.node = Some(address);
         self
     }
 
@@ -327,6 +344,9 @@ impl Event {
             set(&["pvegate", "class"], json!(class));
             set(&["pvegate", "call"], json!(path));
         }
+        if let Some(node) = &self.node {
+            set(&["destination", "address"], json!(node));
+        }
         if let Some(reason) = &self.reason {
             set(&["event", "reason"], json!(reason.text));
             set(&["pvegate", "reason"], json!(reason.word));
@@ -366,6 +386,9 @@ impl Event {
         }
         if let Some(method) = self.method {
             let _ = write!(details, " method={}", method.0);
+        }
+        if let Some(node) = &self.node {
+            let _ = write!(details, " node={node}");
         }
         if let Some(reason) = &self.reason {
             let _ = write!(details, " reason={}", reason.word);

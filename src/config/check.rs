@@ -26,9 +26,7 @@ use crate::{
         self,
         portal::{look::Theme, words::Language},
     },
-    store, telemetry,
-    tls::{self, Fingerprint},
-    upstream,
+    store, telemetry, tls,
 };
 
 /// Checks everything. `None` only if `problems` has an error; there may be errors beside a `Some`.
@@ -207,107 +205,7 @@ impl Check<'_> {
         Some(Certificate::Files { cert: cert.value?, key: key.value? })
     }
 
-    fn upstream(&mut self, public: Option<&Found<gate::PublicUrl>>) -> Option<upstream::Settings> {
-        let url = self.upstream_url();
-        let trust = self.trust(url.as_ref().map(|url| &url.value));
-        let connect_timeout = self.duration(&keys::CONNECT_TIMEOUT);
-        let idle_timeout = self.duration(&keys::IDLE_TIMEOUT);
-        let send_client_ip = self.send_client_ip();
-        let Found { value: (host, port), place } = url?;
-        if let Some(public) = public
-            && form::bare(public.value.host()) == host
-            && public.value.port() == port
-        {
-            self.problem(
-                Problem::new(Code::UpstreamIsSelf, "this is the gate's own public URL")
-                    .of(keys::UPSTREAM_URL.name)
-                    .at(&place, "requests would come back")
-                    .at(&public.place, "browsers come here"),
-            );
-        }
-        Some(upstream::Settings {
-            host,
-            port,
-            trust: trust?,
-            connect_timeout: connect_timeout?.value,
-            idle_timeout: idle_timeout?.value,
-            send_client_ip: send_client_ip?,
-        })
-    }
-
-    fn upstream_url(&mut self) -> Option<Found<(String, u16)>> {
-        let Found { value: text, place } = self.text(&keys::UPSTREAM_URL)?;
-        match form::authority(&text) {
-            Ok(value) => Some(Found { value, place }),
-            Err(reason) => {
-                let message =
-                    format!("{} is not a URL such as https://10.0.0.2:8006: {reason}", quoted(&text));
-                self.problem(
-                    Problem::new(Code::BadUpstreamUrl, message).of(keys::UPSTREAM_URL.name).at(&place, ""),
-                );
-                None
-            }
-        }
-    }
-
-    fn trust(&mut self, upstream: Option<&(String, u16)>) -> Option<upstream::Trust> {
-        let fingerprint = self.text(&keys::FINGERPRINT);
-        let ca = self.path(&keys::UPSTREAM_CA);
-        let (fingerprint, ca) = (fingerprint?, ca?);
-        let target = match upstream {
-            Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
-            Some((host, port)) => format!("{host}:{port}"),
-            None => "HOST:PORT".to_owned(),
-        };
-        match (fingerprint.value.trim(), ca.value) {
-            ("", None) => {
-                let place = if fingerprint.place.is_written() {
-                    &fingerprint.place
-                } else {
-                    self.file.home(&keys::FINGERPRINT)
-                };
-                self.problems.push(
-                    Problem::new(Code::NoTrust, "neither a fingerprint nor an authority is set, and nothing is sent to an upstream that proves nothing")
-                        .of("upstream")
-                        .at(place, "")
-                        .help(format!("`pvegate fingerprint {target}` prints the line to add"))
-                        .help("or: ca = \"/etc/pve/pve-root-ca.pem\""),
-                );
-                None
-            }
-            ("", Some(ca)) => Some(upstream::Trust::Ca(ca)),
-            (text, None) => match form::digest(text) {
-                Ok(digest) => Some(upstream::Trust::Fingerprint(Fingerprint::from_bytes(digest))),
-                Err(reason) => {
-                    self.problem(
-                        Problem::new(
-                            Code::BadFingerprint,
-                            format!("this is not a SHA-256 fingerprint: {reason}"),
-                        )
-                        .of(keys::FINGERPRINT.name)
-                        .at(&fingerprint.place, "")
-                        .help(format!("`pvegate fingerprint {target}` prints it")),
-                    );
-                    None
-                }
-            },
-            (_, Some(_)) => {
-                self.problem(
-                    Problem::new(
-                        Code::TwoTrusts,
-                        "a fingerprint and an authority are both set: which one decides?",
-                    )
-                    .of("upstream")
-                    .at(&ca.place, "an authority")
-                    .at(&fingerprint.place, "a fingerprint")
-                    .help("remove one; the fingerprint is stricter, the authority survives renewals"),
-                );
-                None
-            }
-        }
-    }
-
-    fn send_client_ip(&mut self) -> Option<http::HeaderName> {
+    pub(super) fn send_client_ip(&mut self) -> Option<http::HeaderName> {
         let Found { value: text, place } = self.text(&keys::SEND_CLIENT_IP)?;
         let reason = match text.parse::<http::HeaderName>() {
             Err(_) => "is not the name of a field such as X-Forwarded-For",

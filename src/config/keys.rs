@@ -104,6 +104,10 @@ pub const TABLES: &[Table] = &[
     once("server", "Where browsers come in."),
     once("tls", "The gate's own certificate."),
     once("upstream", "Proxmox VE's pveproxy."),
+    repeated(
+        "upstream.node",
+        "One node of a cluster. A session stays with its node until that fails; then another one serves it.",
+    ),
     once(
         "access",
         "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer.",
@@ -165,7 +169,8 @@ keys! {
         "With source = \"files\": its private key in PEM.";
 
     UPSTREAM_URL "upstream.url" Kind::Text, None, Some(r#""https://10.0.0.2:8006""#),
-        "Where pveproxy is. https only; port 8006 unless written.";
+        "Where pveproxy is. https only; port 8006 unless written.\n\
+         Unless it is a cluster: then each node has a [[upstream.node]] instead of this, fingerprint and ca.";
     FINGERPRINT "upstream.fingerprint" Kind::Text, Some(r#""""#),
         Some(r#""5B:1C:0E:93:44:A7:D2:68:F0:3B:8E:51:C6:7F:29:DA:14:E8:60:B5:9C:02:73:AD:4F:86:1B:D9:E2:35:70:9E""#),
         "SHA-256 of its certificate, as Proxmox VE shows it under Node, System, Certificates.\n\
@@ -177,9 +182,21 @@ keys! {
         "For TCP and TLS together.";
     IDLE_TIMEOUT "upstream.idle_timeout" duration(SECOND, DAY), Some(r#""15m""#), None,
         "Longest silence of pveproxy in a plain request: some of its calls work for minutes before they answer.";
+    HEALTH_INTERVAL "upstream.health_interval" duration(SHORTEST, HOUR), Some(r#""10s""#), None,
+        "With several nodes: one of which nothing was heard for so long is asked for a TLS handshake.\n\
+         A node that fails is left by its sessions at once, whatever this is; it gets new ones once it answers.";
     SEND_CLIENT_IP "upstream.send_client_ip" Kind::Text, Some(r#""X-Forwarded-For""#), None,
         "The field that tells pveproxy the client's address: exactly one, whatever the client sent.\n\
          For pveproxy to believe it, PROXY_REAL_IP_HEADER in /etc/default/pveproxy must be the same name.";
+
+    NODE_URL "upstream.node.url" Kind::Text, None, Some(r#""https://10.0.0.3:8006""#),
+        "Where its pveproxy is. https only; port 8006 unless written.";
+    NODE_FINGERPRINT "upstream.node.fingerprint" Kind::Text, Some(r#""""#),
+        Some(r#""0E:7D:22:B1:90:5C:6F:A3:48:D6:17:EB:3A:84:C9:F0:55:2E:71:BC:0A:98:D3:4F:66:1C:E7:82:39:AB:5D:F4""#),
+        "SHA-256 of its own certificate. `pvegate fingerprint` shows that of every node. Either this or ca\n\
+         must be set.";
+    NODE_CA "upstream.node.ca" Kind::Path, Some(r#""""#), None,
+        "Instead of a fingerprint: the authority in PEM. /etc/pve/pve-root-ca.pem is that of all nodes.";
 
     ALLOW "access.allow" Kind::List,
         Some(r#"["127.0.0.1/32", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"]"#), None,

@@ -14,6 +14,7 @@ mod env;
 mod file;
 mod form;
 mod keys;
+mod nodes;
 mod problem;
 mod reference;
 mod take;
@@ -202,6 +203,9 @@ mod tests {
             (r#"tls.key = "a""#,                                  Code::BadPath),
             (r#"upstream.fingerprint = "AB""#,                    Code::TwoTrusts),
             (r#"upstream.connect_timeout = "99ms""#,              Code::OutOfRange),
+            (r#"[[upstream.node]]
+                url = "https://10.0.0.3"
+                ca = "/a""#,                                      Code::TwoUpstreams),
             (r#"upstream.send_client_ip = "X Real""#,             Code::BadFieldName),
             (r#"upstream.send_client_ip = "Host""#,               Code::BadFieldName),
             (r#"access.allow = []"#,                              Code::NobodyAllowed),
@@ -304,7 +308,7 @@ mod tests {
         let read = |url: &str| {
             let text =
                 format!("server.public_url = \"https://p\"\nupstream.url = \"{url}\"\nupstream.ca = \"/a\"");
-            parse(&text, "f", []).map(|(config, _)| (config.upstream.host, config.upstream.port))
+            parse(&text, "f", []).map(|(config, _)| (config.upstream.first.host, config.upstream.first.port))
         };
         for (url, host, port) in [
             ("https://10.0.0.2", "10.0.0.2", 8006),
@@ -350,7 +354,7 @@ mod tests {
             let text = format!(
                 "server.public_url = \"https://p\"\nupstream.url = \"https://h\"\nupstream.fingerprint = \"{pin}\""
             );
-            parse(&text, "f", []).map(|(config, _)| config.upstream.trust)
+            parse(&text, "f", []).map(|(config, _)| config.upstream.first.trust)
         };
         let colons = ["aB"; 32].join(":");
         for pin in [colons.clone(), "Ab".repeat(32), format!("sha256:{colons}"), format!(" {colons}")] {

@@ -82,6 +82,8 @@ codes! {
     NoMethod "E0308" "Without passkeys and without authenticator apps there is no way to sign in."
     RuleForNothing "E0309" "A rule with an empty list lets nothing through. To take a token's rights away, remove its rule."
     NeverGood "E0310" "The rule ends before it begins."
+    TwoUpstreams "E0311" "One node stands under [upstream]; the nodes of a cluster each have a [[upstream.node]]. Both at once leave open which ones serve."
+    SameNode "E0312" "The same node is listed twice. Each node of a cluster has one [[upstream.node]]."
     PublicAddress "W0401" "Passkeys are bound to a host name; a browser refuses to make or use one on an address. One-time codes still work."
     HostBits "W0402" "The address has bits set behind the prefix length. The network is taken without them; if a single address was meant, its length is 32 or 128."
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."
@@ -197,7 +199,7 @@ impl Problem {
     /// `table[number].key`.
     pub(super) fn number(&mut self, table: &str, number: usize) {
         if let Some(rest) = self.key.as_deref().and_then(|key| key.strip_prefix(table))
-            && rest.starts_with('.')
+            && (rest.is_empty() || rest.starts_with('.'))
         {
             self.key = Some(format!("{table}[{number}]{rest}"));
         }

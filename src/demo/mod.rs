@@ -220,10 +220,12 @@ impl StandIn {
         Ok(Self { addr, shared, accepting })
     }
 
-    /// Ends the listener and every connection, and waits until they have ended.
-    pub async fn stop(mut self) {
+    /// Ends the listener and every connection, and waits until they have ended. What was seen stays.
+    pub async fn stop(&mut self) {
         self.accepting.abort();
-        let _ended = (&mut self.accepting).await;
+        if !self.accepting.is_finished() {
+            let _ended = (&mut self.accepting).await;
+        }
     }
 
     /// Where it listens.

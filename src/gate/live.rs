@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::{
     SessionLimits,
+    affinity::{NodeKey, Party, Pin},
     session::{self, Times},
 };
 use crate::{
@@ -69,6 +70,7 @@ pub struct LiveSession {
     /// Whether the store was told of the end.
     recorded_end: AtomicBool,
     consoles: Mutex<Vec<Weak<Console>>>,
+    node: Pin,
 }
 
 impl LiveSessions {
@@ -98,6 +100,7 @@ impl LiveSessions {
                     over: watch::Sender::new(session.ended.map(|(_, reason)| reason)),
                     recorded_end: AtomicBool::new(session.ended.is_some()),
                     consoles: Mutex::default(),
+                    node: Pin::default(),
                 })
             })
             .clone();
@@ -320,6 +323,23 @@ impl Lease {
     /// Winds the session's idle clock.
     pub fn touch(&self, now: Timestamp) {
         self.session.touch(now);
+    }
+
+    /// Whose requests hold such a lease.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        Party::Session(self.session.id)
+    }
+
+    /// The upstream node that serves the session.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeKey> {
+        self.session.node.get()
+    }
+
+    /// From here on this upstream node serves the session, unless it has moved since `before` was asked.
+    pub fn stay_with(&self, before: Option<NodeKey>, node: NodeKey) {
+        self.session.node.set(before, node);
     }
 
     pub(super) fn is_admin(&self) -> bool {

@@ -4,6 +4,7 @@
 //! upstream, or a reply. It collects the facts (cookie, session, time) and leaves the judgement to
 //! [`policy`] (pure) and the pages to [`portal`].
 
+pub mod affinity;
 pub mod api_token;
 pub mod ceremony;
 pub mod cookie;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body::Body;
 
+pub use affinity::{NodeKey, Party};
 pub use live::{ConsoleOver, Lease, OpenConsole};
 pub use permitted::{Grounds, Permitted};
 pub use public_url::{PublicUrl, host_name};
@@ -46,6 +48,7 @@ use crate::{
     audit::{self, Action, Event, Outcome, Reason},
     connection::{head::Checked, reply::Reply},
     secret::{Key, MasterKey, Purpose},
+    status,
     store::{Added, StoreError, StoreThread},
     time::{Clock, Timestamp},
 };
@@ -119,6 +122,7 @@ pub struct Gate {
     pve_sign_ins: Arc<pve_sign_in::Watch>,
     store_is_silent: AtomicBool,
     portal: Portal,
+    nodes: Arc<status::Nodes>,
     relying_party: Option<RelyingParty>,
 }
 
@@ -138,6 +142,8 @@ pub struct Parts {
     pub ca: Option<Bytes>,
     /// What the pages say and look like.
     pub pages: portal::Settings,
+    /// What is known of the upstream's nodes.
+    pub nodes: Arc<status::Nodes>,
 }
 
 /// What becomes of a request.
@@ -162,7 +168,7 @@ impl Gate {
     ///
     /// [`StoreError`]
     pub async fn open(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { settings, clock, store, audit, master, ca, pages } = parts;
+        let Parts { settings, clock, store, audit, master, ca, pages, nodes } = parts;
         let now = clock.now();
         let sealing = master.derive(Purpose::CookieKeys);
         let opened = master.clone();
@@ -195,6 +201,7 @@ impl Gate {
         Ok(Self {
             origin: settings.public_url.origin(),
             relying_party: RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials)),
+            nodes,
             portal: Portal::new(pages, &settings, ca),
             settings,
             clock,

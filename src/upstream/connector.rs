@@ -1,23 +1,23 @@
-//! A connection to pveproxy: TCP, then TLS with its certificate pinned or checked, then HTTP/1.1.
+//! A connection to one node's pveproxy: TCP, then TLS with its certificate pinned or checked, then HTTP/1.1.
 
-use std::{error::Error as StdError, future::Future, io, sync::Arc};
+use std::{error::Error as StdError, future::Future, io, sync::Arc, time::Duration};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Settings, body::RequestBody, tolerant::Tolerant};
+use super::{Endpoint, body::RequestBody, tolerant::Tolerant};
 use crate::{
     time::Clock,
     tls::{self, Host, PinMismatch, TrustError},
 };
 
-/// Makes connections to one upstream.
-#[derive(Clone)]
+/// Makes connections to one node.
 pub(super) struct Connector {
-    settings: Arc<Settings>,
+    endpoint: Endpoint,
+    limit: Duration,
     tls: TlsConnector,
     name: ServerName<'static>,
 }
@@ -42,7 +42,7 @@ pub enum ConnectError {
         /// `host:port`
         address: String,
         /// The limit.
-        limit: std::time::Duration,
+        limit: Duration,
     },
     /// TLS says no.
     #[error("no TLS with {address}")]
@@ -58,17 +58,21 @@ impl Connector {
     /// # Errors
     ///
     /// [`TrustError`]; a host that is no name and no address is one as well.
-    pub(super) fn new(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<Self, TrustError> {
-        let config = tls::upstream_config(&settings.trust, clock)?;
-        let name = settings.host.parse::<Host>().ok().and_then(|host| host.server_name());
+    pub(super) fn new(
+        endpoint: Endpoint,
+        limit: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TrustError> {
+        let config = tls::upstream_config(&endpoint.trust, clock)?;
+        let name = endpoint.host.parse::<Host>().ok().and_then(|host| host.server_name());
         // The configuration checked the host; a pinned certificate is not asked for its name.
         let name = name.unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
-        Ok(Self { settings, tls: TlsConnector::from(config), name })
+        Ok(Self { endpoint, limit, tls: TlsConnector::from(config), name })
     }
 
     /// `host:port`
     pub(super) fn address(&self) -> String {
-        self.settings.address()
+        self.endpoint.address()
     }
 
     /// Connects, and gives what sends requests and what has to run for them to be carried.
@@ -80,42 +84,61 @@ impl Connector {
         &self,
     ) -> Result<(http1::SendRequest<RequestBody>, impl Future<Output = ()> + Send + use<>), ConnectError>
     {
-        let limit = self.settings.connect_timeout;
-        match timeout(limit, self.connect_slowly()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectError::Slow { address: self.address(), limit }),
-        }
-    }
-
-    async fn connect_slowly(
-        &self,
-    ) -> Result<(http1::SendRequest<RequestBody>, impl Future<Output = ()> + Send + use<>), ConnectError>
-    {
-        let target = (self.settings.host.as_str(), self.settings.port);
-        let tcp = TcpStream::connect(target)
-            .await
-            .map_err(|source| ConnectError::Tcp { address: self.address(), source })?;
-        let _ = tcp.set_nodelay(true);
-        let tls =
-            self.tls.connect(self.name.clone(), tcp).await.map_err(|source| {
-                match tls::pin_mismatch(&source as &(dyn StdError + 'static)) {
-                    Some(mismatch) => ConnectError::Pin(*mismatch),
-                    None => ConnectError::Tls { address: self.address(), source },
-                }
-            })?;
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(256)
-            .handshake(TokioIo::new(Tolerant::new(tls)))
-            .await
-            .map_err(|error| ConnectError::Tls {
-                address: self.address(),
-                source: io::Error::other(error),
-            })?;
+        let (sender, connection) = self
+            .in_time(async {
+                http1::Builder::new()
+                    .max_headers(256)
+                    .handshake(TokioIo::new(Tolerant::new(self.tls().await?)))
+                    .await
+                    .map_err(|error| self.no_tls(io::Error::other(error)))
+            })
+            .await?;
         let carry = async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(error = %error, "a connection to the upstream ended");
             }
         };
         Ok((sender, carry))
+    }
+
+    /// Whether the node takes a connection and proves itself. No byte of a request is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]
+    pub(super) async fn check(&self) -> Result<(), ConnectError> {
+        let mut tls = self.in_time(self.tls()).await?;
+        // Said in good order. What becomes of that is no matter.
+        let _ = timeout(self.limit, tls.shutdown()).await;
+        Ok(())
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let limit = self.limit;
+        match timeout(limit, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::Slow { address: self.address(), limit }),
+        }
+    }
+
+    async fn tls(&self) -> Result<TlsStream<TcpStream>, ConnectError> {
+        let target = (self.endpoint.host.as_str(), self.endpoint.port);
+        let tcp = TcpStream::connect(target)
+            .await
+            .map_err(|source| ConnectError::Tcp { address: self.address(), source })?;
+        let _ = tcp.set_nodelay(true);
+        self.tls.connect(self.name.clone(), tcp).await.map_err(|source| {
+            match tls::pin_mismatch(&source as &(dyn StdError + 'static)) {
+                Some(mismatch) => ConnectError::Pin(*mismatch),
+                None => self.no_tls(source),
+            }
+        })
+    }
+
+    fn no_tls(&self, source: io::Error) -> ConnectError {
+        ConnectError::Tls { address: self.address(), source }
     }
 }

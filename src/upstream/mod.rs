@@ -1,13 +1,17 @@
 //! Toward pveproxy.
 //!
-//! A [`Channel`] belongs to one client connection and has at most one upstream connection, so that
-//! bytes of two people never share one. [`Channel::forward`] takes nothing but a [`Permitted`]
-//! request, and [`Channel::tunnel`] carries what a 101 began; both end with the channel. What a proxy in front of pveproxy must preserve, and why, is told where it is done: fields
-//! in `field`, phrases in `reason`, lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
+//! A [`Channel`] belongs to one client connection and has at most one upstream connection, which serves one
+//! session on one node, so that bytes of two people never share one. [`Channel::forward`] takes nothing but
+//! a [`Permitted`] request, and [`Channel::tunnel`] carries what a 101 began; both end with the channel.
+//! Which of several nodes serves is decided in `nodes`, by what `health` knows of each. What a proxy in front
+//! of pveproxy must preserve, and why, is told where it is done: fields in `field`, phrases in `reason`, lengths in `body`, ends of
+//! streams in `tolerant`, consoles in `tunnel`.
 
 mod body;
 mod connector;
 pub mod field;
+mod health;
+mod nodes;
 mod reason;
 mod tolerant;
 mod tunnel;
@@ -29,15 +33,18 @@ use tokio::{
 
 pub use body::{MAX_UNMEASURED, ResponseBody};
 pub use connector::ConnectError;
+pub use health::Fault;
 
 use body::{Done, Fate, RequestBody};
-use connector::Connector;
+use nodes::{Node, Nodes};
 use tunnel::{Activity, TunnelEnd};
 
 pub use crate::tls::Trust;
 use crate::{
+    audit,
     connection::body::BodyError,
-    gate::{Grounds, OpenConsole, Permitted},
+    gate::{Grounds, Lease, NodeKey, OpenConsole, Party, Permitted},
+    status,
     time::Clock,
     tls::{PinMismatch, TrustError},
 };
@@ -45,15 +52,15 @@ use crate::{
 /// pveproxy closes idle connections after five seconds; a request must never meet that moment.
 const REUSE: Duration = Duration::from_secs(3);
 
-/// Where pveproxy is and how it proves itself.
+/// Where Proxmox VE is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Host name or address; IPv6 without brackets.
-    pub host: String,
-    /// TCP port, 8006 unless written.
-    pub port: u16,
-    /// How its certificate is checked. There is no way not to.
-    pub trust: Trust,
+    /// One node.
+    pub first: Endpoint,
+    /// The other nodes of the cluster.
+    pub others: Vec<Endpoint>,
+    /// With several nodes: one of which nothing was heard for so long is asked for a TLS handshake.
+    pub health_interval: Duration,
     /// For TCP and TLS together.
     pub connect_timeout: Duration,
     /// Longest wait for a response head, and longest silence inside a response body.
@@ -63,6 +70,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// All nodes, in the order of the configuration.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// Where one node's pveproxy is and how it proves itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address; IPv6 without brackets.
+    pub host: String,
+    /// TCP port, 8006 unless written.
+    pub port: u16,
+    /// How its certificate is checked. There is no way not to.
+    pub trust: Trust,
+}
+
+impl Endpoint {
     /// `host:port`, IPv6 in brackets.
     #[must_use]
     pub fn address(&self) -> String {
@@ -74,11 +99,12 @@ impl Settings {
     }
 }
 
-/// One upstream.
+/// The upstream.
 #[derive(Clone)]
 pub struct Upstream {
     settings: Arc<Settings>,
-    connector: Connector,
+    nodes: Arc<Nodes>,
+    status: Arc<status::Nodes>,
     clock: Arc<dyn Clock>,
 }
 
@@ -101,10 +127,36 @@ struct Tunnel {
     activity: Activity,
 }
 
-/// A connection that waits for the next request.
+/// A connection that waits for the next request of the same party on the same node.
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    line: Line,
     since: Instant,
+}
+
+/// A connection, with whom and where it serves.
+struct Line {
+    sender: http1::SendRequest<RequestBody>,
+    party: Party,
+    node: NodeKey,
+    address: Arc<str>,
+}
+
+/// Why one node gave no answer.
+struct Failed {
+    /// The request, if nothing of it was sent.
+    unsent: Option<Box<Request<RequestBody>>>,
+    error: UpstreamError,
+}
+
+/// Why there is no answer, and which nodes were tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unanswered {
+    /// Addresses as `host:port`; none where nothing was to be sent.
+    pub tried: Vec<Arc<str>>,
+    /// Why. Of several nodes that were tried in vain, one that showed a wrong certificate.
+    #[source]
+    pub error: UpstreamError,
 }
 
 /// Why there is no answer.
@@ -144,22 +196,34 @@ impl UpstreamError {
     }
 }
 
+impl Unanswered {
+    /// Of a request that was not to be sent anywhere.
+    fn nowhere(error: impl Into<UpstreamError>) -> Self {
+        Self { tried: Vec::new(), error: error.into() }
+    }
+}
+
 impl Upstream {
-    /// Prepares the checks of its certificate; connects to nothing yet.
+    /// Prepares the checks of certificates; connects to nothing yet.
     ///
     /// # Errors
     ///
     /// [`TrustError`]
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, TrustError> {
-        let settings = Arc::new(settings);
-        let connector = Connector::new(settings.clone(), clock.clone())?;
-        Ok(Self { settings, connector, clock })
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, audit: &audit::Log) -> Result<Self, TrustError> {
+        let (nodes, status) = Nodes::new(&settings, &clock, audit)?;
+        Ok(Self { settings: Arc::new(settings), nodes: Arc::new(nodes), status, clock })
     }
 
-    /// `host:port`, for administrators.
+    /// Which nodes serve, for those who may know.
     #[must_use]
-    pub fn address(&self) -> String {
-        self.settings.address()
+    pub fn status(&self) -> &Arc<status::Nodes> {
+        &self.status
+    }
+
+    /// Looks after the nodes of a cluster. Goes on until it is dropped; with a single node there is nothing
+    /// to do.
+    pub async fn watch(&self) {
+        self.nodes.watch().await;
     }
 
     /// A way for one client connection.
@@ -180,95 +244,171 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`UpstreamError`]
+    /// [`Unanswered`]
     pub async fn forward(
         &self,
         mut permitted: Permitted<Request<Incoming>>,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
+    ) -> Result<Response<ResponseBody>, Unanswered> {
         let read = permitted.take_body();
         let (mut request, grounds) = permitted.into_parts();
         let settings = &self.upstream.settings;
         let upgrade = Upgrade::take(&mut request);
         let (mut head, incoming) = request.into_parts();
         let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
-        field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip)?;
+        field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip)
+            .map_err(Unanswered::nowhere)?;
         let lease = grounds.lease();
         let (method, clock) = (&head.method, &self.upstream.clock);
         let (body, fate) = match read {
             Some(whole) => body::whole(&mut head.headers, whole),
-            None => body::measured(method, &mut head.headers, chunked, incoming, lease, clock).await?,
+            None => body::measured(method, &mut head.headers, chunked, incoming, lease, clock)
+                .await
+                .map_err(Unanswered::nowhere)?,
         };
         if let Some(upgrade) = &upgrade {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(header::UPGRADE, upgrade.protocol.clone());
         }
         let request = Request::from_parts(bare(head), body);
-        let (mut response, sender) = self.send(request, &fate).await?;
+        let (mut response, line) = self.send(request, lease, &fate).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let upgrade = upgrade.ok_or(UpstreamError::Upgrade)?;
-            return self.switch(response, upgrade, grounds);
+            let switched = match upgrade {
+                Some(upgrade) => self.switch(response, upgrade, grounds),
+                None => Err(UpstreamError::Upgrade),
+            };
+            return switched.map_err(|error| Unanswered { tried: vec![line.address], error });
         }
         field::toward_client(response.headers_mut());
         reason::keep(&mut response);
-        let done = self.give_back(sender);
+        let done = self.give_back(line);
         let limit = settings.idle_timeout;
         Ok(response.map(|body| ResponseBody::new(body, lease.clone(), limit, done)))
     }
 
-    /// Sends on the connection that waits, or on a new one. What a closing connection did not take
-    /// goes on a new one; what was sent is never sent again.
+    /// Sends to the node that serves this party. What none of its bytes was sent of, because the node took
+    /// no connection or closed it too early, goes to the next node; what was sent is never sent again.
     async fn send(
         &self,
         mut request: Request<RequestBody>,
+        lease: &Lease,
         fate: &Fate,
-    ) -> Result<(Response<Incoming>, http1::SendRequest<RequestBody>), UpstreamError> {
-        let mut waiting = self.take_waiting();
+    ) -> Result<(Response<Incoming>, Line), Unanswered> {
+        let (party, nodes) = (lease.party(), &self.upstream.nodes);
+        let (mut tried, mut keys) = (Vec::new(), Vec::new());
+        let mut mismatch = None;
+        let mut node = nodes.first_choice(&party, lease.node());
         loop {
-            let (mut sender, fresh) = match waiting.take() {
-                Some(sender) => (sender, false),
-                None => (self.connect().await?, true),
+            let Failed { unsent, error } = match self.send_to(node, request, lease, fate).await {
+                Ok(answered) => return Ok(answered),
+                Err(failed) => failed,
             };
-            let limit = self.upstream.settings.idle_timeout;
-            let sent = sender.try_send_request(request);
-            tokio::pin!(sent);
-            // The wait for a head begins when the body is up: a big upload takes as long as it takes.
-            let answered = loop {
-                match timeout(limit, sent.as_mut()).await {
-                    Err(_) if fate.moved() => {}
-                    answered => break answered,
+            tried.push(node.address().clone());
+            keys.push(node.key());
+            let Some(unsent) = unsent else { return Err(Unanswered { tried, error }) };
+            let Some(next) = nodes.choose(&party, lease.node(), &keys) else {
+                return Err(Unanswered { tried, error: mismatch.unwrap_or(error) });
+            };
+            tracing::warn!(
+                upstream.address = %node.address(), next = %next.address(), error = %error,
+                cause = ?std::error::Error::source(&error), "a node took no request"
+            );
+            if error.pin_mismatch().is_some() {
+                mismatch.get_or_insert(error);
+            }
+            (request, node) = (*unsent, next);
+        }
+    }
+
+    /// Sends on the connection that waits, or, if that closed before it took anything, on a new one.
+    async fn send_to(
+        &self,
+        node: &Node,
+        mut request: Request<RequestBody>,
+        lease: &Lease,
+        fate: &Fate,
+    ) -> Result<(Response<Incoming>, Line), Failed> {
+        let (party, before) = (lease.party(), lease.node());
+        if let Some(mut line) = self.take_waiting(&party, node) {
+            match self.send_on(&mut line.sender, request, fate).await {
+                Ok(response) => return Ok((response, line)),
+                Err(Failed { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(sent) => return Err(sent),
+            }
+        }
+        let mut again = true;
+        loop {
+            let mut sender = match self.connect(node).await {
+                Ok(sender) => sender,
+                Err(error) => return Err(Failed { unsent: Some(Box::new(request)), error: error.into() }),
+            };
+            // Before it is sent: what a console's call answers is good on this node only.
+            lease.stay_with(before, node.key());
+            match self.send_on(&mut sender, request, fate).await {
+                Ok(response) => {
+                    let address = node.address().clone();
+                    return Ok((response, Line { sender, party, node: node.key(), address }));
                 }
-            };
-            match answered {
-                Err(_) => return Err(UpstreamError::Silent(limit)),
-                Ok(Ok(response)) => return Ok((response, sender)),
-                Ok(Err(mut error)) => match error.take_message() {
-                    Some(unsent) if !fresh => request = unsent,
-                    Some(_) | None if fate.is_stalled() => return Err(UpstreamError::Stalled),
-                    Some(_) | None => return Err(UpstreamError::Answer(error.into_error())),
-                },
+                // A worker of pveproxy that ended at this very moment is no failure of the node.
+                Err(Failed { unsent: Some(unsent), .. }) if again => request = *unsent,
+                Err(failed) => return Err(failed),
+            }
+            again = false;
+        }
+    }
+
+    async fn send_on(
+        &self,
+        sender: &mut http1::SendRequest<RequestBody>,
+        request: Request<RequestBody>,
+        fate: &Fate,
+    ) -> Result<Response<Incoming>, Failed> {
+        let limit = self.upstream.settings.idle_timeout;
+        let sent = sender.try_send_request(request);
+        tokio::pin!(sent);
+        // The wait for a head begins when the body is up: a big upload takes as long as it takes.
+        let answered = loop {
+            match timeout(limit, sent.as_mut()).await {
+                Err(_) if fate.moved() => {}
+                answered => break answered,
+            }
+        };
+        match answered {
+            Err(_) => Err(Failed { unsent: None, error: UpstreamError::Silent(limit) }),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => {
+                // hyper gives back only what it never began to write.
+                let unsent = error.take_message().map(Box::new);
+                let error = if unsent.is_none() && fate.is_stalled() {
+                    UpstreamError::Stalled
+                } else {
+                    UpstreamError::Answer(error.into_error())
+                };
+                Err(Failed { unsent, error })
             }
         }
     }
 
-    async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
-        let (sender, carry) = self.upstream.connector.connect().await?;
+    async fn connect(&self, node: &Node) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+        let (sender, carry) = node.connect().await?;
         let mut carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
         while carriers.try_join_next().is_some() {}
         carriers.spawn(carry);
         Ok(sender)
     }
 
-    fn take_waiting(&self) -> Option<http1::SendRequest<RequestBody>> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        (idle.since.elapsed() < REUSE && idle.sender.is_ready()).then_some(idle.sender)
+    /// The connection that waits, if it is this party's on this node and still good; any other is closed.
+    fn take_waiting(&self, party: &Party, node: &Node) -> Option<Line> {
+        let Idle { line, since } = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let good = since.elapsed() < REUSE && line.sender.is_ready();
+        (good && line.party == *party && line.node == node.key()).then_some(line)
     }
 
     /// When the answer has been read, its connection waits for the next request.
-    fn give_back(&self, sender: http1::SendRequest<RequestBody>) -> Done {
+    fn give_back(&self, line: Line) -> Done {
         let idle = Arc::downgrade(&self.idle);
         Done::new(move || {
             if let Some(idle) = idle.upgrade() {
-                let waiting = Idle { sender, since: Instant::now() };
+                let waiting = Idle { line, since: Instant::now() };
                 *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
             }
         })
@@ -346,12 +486,12 @@ fn bare(head: request::Parts) -> request::Parts {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({})", self.address())
+        f.debug_struct("Upstream").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Channel({} to {})", self.client, self.upstream.address())
+        write!(f, "Channel({} to {:?})", self.client, self.upstream)
     }
 }

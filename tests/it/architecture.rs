@@ -17,6 +17,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("names", &[]),
     ("secret", &[]),
+    ("status", &["time"]),
     ("telemetry", &["time"]),
     ("account", &["time"]),
     ("store", &["account", "secret", "time"]),
@@ -26,7 +27,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ("accept", &["audit", "time"]),
     ("admission", &["accept", "audit", "store", "time"]),
     ("connection", &["accept", "audit", "names", "tls", "time"]),
-    ("gate", &["accept", "account", "admission", "audit", "connection", "names", "secret", "store", "time"]),
+    (
+        "gate",
+        &[
+            "accept",
+            "account",
+            "admission",
+            "audit",
+            "connection",
+            "names",
+            "secret",
+            "status",
+            "store",
+            "time",
+        ],
+    ),
     // Of `gate` only the proof, and what it says about how long its effect may last.
     (
         "upstream",
@@ -36,9 +51,12 @@ const MODULES: &[(&str, &[&str])] = &[
             "gate::ConsoleOver",
             "gate::Grounds",
             "gate::Lease",
+            "gate::NodeKey",
             "gate::OpenConsole",
+            "gate::Party",
             "gate::Permitted",
             "names",
+            "status",
             "tls",
             "time",
         ],
@@ -47,18 +65,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // The settings of the stages live with the stages; `config` builds them all and nothing of them knows it.
     (
         "config",
-        &[
-            "accept",
-            "admission",
-            "audit",
-            "connection",
-            "gate",
-            "store",
-            "telemetry",
-            "time",
-            "tls",
-            "upstream",
-        ],
+        &["accept", "admission", "audit", "connection", "gate", "store", "telemetry", "tls", "upstream"],
     ),
     // Composes the whole.
     (

@@ -568,6 +568,49 @@ async fn a_fingerprint_is_what_proxmox_ve_shows_and_is_compared_with_the_pin() {
     assert!(changed.stderr.contains("upstream.fingerprint"), "{}", changed.stderr);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_of_a_cluster_is_asked_and_one_with_a_wrong_pin_is_named() {
+    let (right, wrong) = (Pve::start().await, Pve::start().await);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::quiet();
+    let file = place.scratch.path().join("pvegate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once("[upstream]").unwrap();
+    let (_, after) = rest.split_once("[storage]").unwrap();
+    let node = |address: String, pin: &str| {
+        format!("[[upstream.node]]\nurl = \"https://{address}\"\nfingerprint = \"{pin}\"\n")
+    };
+    let right_pin = right.pin.to_string();
+    let nodes = [
+        node(right.addr().to_string(), &right_pin),
+        node(free.to_string(), NO_PIN),
+        node(wrong.addr().to_string(), NO_PIN),
+    ];
+    fs::write(&file, format!("{before}{}[storage]{after}", nodes.concat())).unwrap();
+
+    let told = place.run(&["fingerprint"]).await;
+    let json = place.run(&["fingerprint", "--json"]).await;
+
+    assert_eq!(told.code, Some(3), "graver than the one that is down: {}", told.stderr);
+    for pve in [&right, &wrong] {
+        let heading = format!("127.0.0.1 port {}\n{}\n  subject", pve.addr().port(), pve.pin);
+        assert!(told.stdout.contains(&heading), "{}", told.stdout);
+    }
+    assert!(
+        told.stderr.contains(&format!("no connection to 127.0.0.1 port {}", free.port())),
+        "{}",
+        told.stderr
+    );
+    let another = format!("127.0.0.1 port {} shows another certificate", wrong.addr().port());
+    assert!(told.stderr.contains(&another), "{}", told.stderr);
+    assert!(told.stderr.contains("into its [[upstream.node]]"), "{}", told.stderr);
+    let objects: Vec<serde_json::Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), 3, "two certificates and the failure");
+    assert_eq!((&objects[0]["pinned"], &objects[1]["pinned"]), (&right_pin.as_str().into(), &NO_PIN.into()));
+    assert_eq!(objects[2]["exit"], 3);
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

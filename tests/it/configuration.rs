@@ -20,8 +20,18 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The shipped file with its examples switched on.
+/// The shipped file with its examples switched on. A cluster stands instead of a single upstream.
 fn with_examples() -> String {
+    let everything = with_all_examples();
+    let (before, upstream) = everything.split_once("\n[upstream]\n").unwrap();
+    let (upstream, after) = upstream.split_once("\n[[upstream.node]]\n").unwrap();
+    let is_of_one = |line: &&str| line.starts_with("url = ") || line.starts_with("fingerprint = ");
+    let upstream: Vec<_> = upstream.lines().filter(|line| !is_of_one(line)).collect();
+    format!("{before}\n[upstream]\n{}\n[[upstream.node]]\n{after}", upstream.join("\n"))
+}
+
+/// The shipped file with every line that could be one.
+fn with_all_examples() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.is_empty() && !example.starts_with(' ') => format!("{example}\n"),
         Some(_) | None => format!("{line}\n"),
@@ -35,6 +45,7 @@ fn the_examples_of_the_shipped_file_are_right() {
 
     assert_eq!(warnings, []);
     assert_eq!(config.gate.api_rules.len(), 1);
+    assert_eq!(config.upstream.first.address(), "10.0.0.3:8006");
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn every_key_of_the_shipped_file_has_its_default() {
 
 #[test]
 fn the_shipped_file_has_every_key_once() {
-    let everything = with_examples();
+    let everything = with_all_examples();
     let lines: Vec<_> =
         everything.lines().filter(|line| line.contains('=') && !line.starts_with('#')).collect();
 
@@ -109,6 +120,30 @@ fn every_wrong_value_is_told_in_one_run() {
 #[test]
 fn keys_that_contradict_each_other_are_told_with_both_places() {
     assert_told("together.txt", &told_of("together.toml"));
+}
+
+#[test]
+fn a_single_upstream_beside_the_nodes_of_a_cluster_is_told_with_both_places() {
+    assert_told("nodes.txt", &told_of("nodes.toml"));
+}
+
+#[test]
+fn what_is_wrong_with_a_node_is_told_with_its_number() {
+    assert_told("nodes-alone.txt", &told_of("nodes-alone.toml"));
+}
+
+#[test]
+fn the_nodes_of_a_cluster_need_no_upstream_url() {
+    let node = |host: &str| {
+        format!("[[upstream.node]]\nurl = \"https://{host}\"\nca = \"/etc/pve/pve-root-ca.pem\"\n")
+    };
+    let text = format!("server.public_url = \"https://p\"\n{}{}", node("pve1"), node("[fd00::2]:8007"));
+
+    let (config, warnings) = config::parse(&text, "f", []).unwrap();
+
+    assert_eq!(warnings, []);
+    let addresses: Vec<_> = config.upstream.endpoints().map(|it| it.address()).collect();
+    assert_eq!(addresses, ["pve1:8006", "[fd00::2]:8007"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod faithful;
 mod killed;
 mod lockout;
 mod methods;
+mod nodes;
 mod passkeys;
 mod pve_sign_in;
 mod readme;

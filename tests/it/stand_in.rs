@@ -994,7 +994,7 @@ async fn every_received_byte_is_kept_when_asked_for_and_no_protocol_is_negotiate
 
 #[tokio::test]
 async fn stopping_ends_listener_and_connections() {
-    let pve = Pve::quick().await;
+    let mut pve = Pve::quick().await;
     let mut client = pve.connect().await;
     client.send(get("/api2/json/access/domains", "").as_bytes()).await;
     client.response().await;

@@ -29,6 +29,7 @@ use serde_json::json;
 use super::{Gate, live::LiveSession, policy, target::Route};
 use crate::{
     accept::ClientAddr,
+    account::Role,
     connection::{
         body::{self, BodyError},
         cookies,
@@ -418,12 +419,17 @@ impl Gate {
         } else {
             None
         };
+        let down: Vec<_> = match user.role {
+            Role::Admin => self.nodes.all().into_iter().filter(|node| node.down.is_some()).collect(),
+            Role::User => Vec::new(),
+        };
         let page = pages::Account {
             user: user.name.as_str(),
             signed_in_at: session.created_at(),
             ends_at: session.expires_at(limits),
             idle: limits.idle,
             recovery_codes: codes,
+            down: &down,
         };
         Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }

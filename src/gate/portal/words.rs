@@ -296,6 +296,15 @@ words! {
         "Falls Sie das Zertifikat selbst erneuert haben, vergleichen Sie den neuen Wert auf dem Knoten und bestätigen Sie ihn dort:";
     fingerprint_expected => "Expected", "Erwartet";
     fingerprint_found => "Found", "Vorgefunden";
+    node_refused(address: &str) => "The node {address} refuses connections.",
+        "Der Knoten {address} lehnt Verbindungen ab.";
+    node_timeout(address: &str) => "The node {address} does not answer in time.",
+        "Der Knoten {address} antwortet nicht rechtzeitig.";
+    node_broken_tls(address: &str) => "The node {address} does not complete a secure connection.",
+        "Mit dem Knoten {address} kommt keine sichere Verbindung zustande.";
+    node_fingerprint(address: &str) => "The node {address} shows a different certificate. The gate sends nothing there.",
+        "Der Knoten {address} zeigt ein anderes Zertifikat. Das Gate sendet nichts dorthin.";
+    node_down_since => "Since", "Seit";
     bad_request_title => "Request not understood", "Anfrage nicht verstanden";
     bad_request_what => "The gate could not make sense of what the browser sent.", "Das Gate wurde aus dem, was der Browser gesendet hat, nicht klug.";
     bad_request_do => "Go back, reload the page and try again.", "Gehen Sie zurück, laden Sie die Seite neu und versuchen Sie es noch einmal.";

@@ -174,6 +174,23 @@ impl Client {
         reply
     }
 
+    /// Anything as the script of a page sends it, on a connection of its own.
+    pub async fn send_as_page(&mut self, method: Method, target: &str, body: Bytes) -> Reply {
+        let mut connection = self.connect().await;
+        self.send_as_page_on(&mut connection, method, target, body).await
+    }
+
+    pub async fn send_as_page_on(
+        &mut self,
+        connection: &mut http1::SendRequest<Full<Bytes>>,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> Reply {
+        let mut page = self.clone().with("origin", &self.origin()).with("sec-fetch-site", "same-origin");
+        page.send_on(connection, method, target, body).await
+    }
+
     /// One request on a connection of its own.
     pub async fn send(&mut self, method: Method, target: &str, body: Bytes) -> Reply {
         let mut connection = self.connect().await;

@@ -40,7 +40,11 @@ use pvegate::{
     time::{Clock, ManualClock, Timestamp},
     tls::{Fingerprint, Host, Identity, LocalCa},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinHandle,
+};
 
 /// When tests begin: a moment in the middle of a TOTP time step, and in the past, so that no
 /// certificate or record made at the machine's own time passes by accident.
@@ -52,9 +56,19 @@ pub const HOST: &str = "gate.test";
 /// The far side: the stand-in for pveproxy, and its certificate.
 pub struct Pve {
     stand_in: StandIn,
+    identity: Identity,
+    settings: Settings,
     pub pin: Fingerprint,
     pub ca_pem: PathBuf,
-    _scratch: Scratch,
+    scratch: Scratch,
+}
+
+/// A far side that is down. Its port stays its own and refuses connections.
+pub struct Fallen {
+    pub addr: SocketAddr,
+    held: TcpSocket,
+    /// What it saw before.
+    pub was: Pve,
 }
 
 impl std::ops::Deref for Pve {
@@ -76,8 +90,18 @@ impl Pve {
         let (identity, pin) = identity(&scratch.path().join("ca"), "127.0.0.1");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ca_pem = scratch.path().join("ca/ca.pem");
-        let stand_in = StandIn::start(listener, &identity, settings).unwrap();
-        Self { stand_in, pin, ca_pem, _scratch: scratch }
+        let stand_in = StandIn::start(listener, &identity, settings.clone()).unwrap();
+        Self { stand_in, identity, settings, pin, ca_pem, scratch }
+    }
+
+    /// Ends its connections and listens no more.
+    pub async fn fall(mut self) -> Fallen {
+        self.stand_in.stop().await;
+        let addr = self.stand_in.addr();
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind(addr).unwrap();
+        Fallen { addr, held, was: self }
     }
 
     /// Waits until `condition` holds for what was seen so far.
@@ -88,6 +112,16 @@ impl Pve {
     pub async fn wait_until(&self, condition: impl FnMut(&Seen) -> bool + Send) {
         let held = tokio::time::timeout(Duration::from_secs(20), self.stand_in.wait_until(condition)).await;
         assert!(held.is_ok(), "waited in vain for the far side");
+    }
+}
+
+impl Fallen {
+    /// The same again: address and certificate. What it sees is counted from zero.
+    pub fn rise(self) -> Pve {
+        let Self { held, was, .. } = self;
+        let listener = held.listen(1024).unwrap();
+        let stand_in = StandIn::start(listener, &was.identity, was.settings.clone()).unwrap();
+        Pve { stand_in, ..was }
     }
 }
 
@@ -118,6 +152,7 @@ pub struct TestGate {
 pub struct Recipe {
     upstream: String,
     trust: String,
+    others: Vec<(String, String)>,
     clock: Arc<ManualClock>,
     more: Vec<(String, String)>,
     scratch: Arc<Scratch>,
@@ -140,6 +175,17 @@ impl Recipe {
     /// With a wrong pin, an authority's file, … in place of the right pin.
     pub fn trusting(mut self, line: &str) -> Self {
         self.trust = line.to_owned();
+        self
+    }
+
+    /// With one more node of the cluster.
+    pub fn beside(self, pve: &Pve) -> Self {
+        self.beside_at(pve.addr(), &format!("fingerprint = \"{}\"", pve.pin))
+    }
+
+    /// The same with a pin or authority of one's own choice.
+    pub fn beside_at(mut self, address: SocketAddr, trust: &str) -> Self {
+        self.others.push((format!("https://{address}"), trust.to_owned()));
         self
     }
 
@@ -172,13 +218,21 @@ impl Recipe {
 
     fn config(&self, address: SocketAddr) -> Config {
         let dir = self.scratch.path().display();
+        let node = |header: &str, url: &str, trust: &str| format!("{header}\nurl = \"{url}\"\n{trust}\n");
+        let upstream = if self.others.is_empty() {
+            node("[upstream]", &self.upstream, &self.trust)
+        } else {
+            let others = self.others.iter().map(|(url, trust)| (url, trust));
+            std::iter::once((&self.upstream, &self.trust))
+                .chain(others)
+                .map(|(url, trust)| node("[[upstream.node]]", url, trust))
+                .collect()
+        };
         let text = format!(
             "[server]
 listen = [\"{address}\"]
 public_url = \"https://{HOST}:{port}\"
-[upstream]
-url = \"{upstream}\"
-{trust}
+{upstream}
 [storage]
 path = \"{dir}/pvegate.db\"
 master_key_file = \"{dir}/master.key\"
@@ -187,8 +241,6 @@ file = \"{dir}/audit.jsonl\"
 journal = false
 ",
             port = address.port(),
-            upstream = self.upstream,
-            trust = self.trust,
         );
         let (config, _) = config::parse(&text, "test", self.more.clone()).unwrap_or_else(|e| panic!("{e}"));
         std::fs::write(self.scratch.path().join("pvegate.toml"), text).unwrap();
@@ -206,6 +258,7 @@ impl TestGate {
         Recipe {
             upstream: format!("https://{}", pve.addr()),
             trust: format!("fingerprint = \"{}\"", pve.pin),
+            others: Vec::new(),
             clock: Arc::new(ManualClock::at(START)),
             more: Vec::new(),
             scratch: Arc::new(Scratch::new()),

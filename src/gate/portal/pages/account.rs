@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::rendered;
-use crate::{gate::ceremony::recovery, time::Timestamp};
+use crate::{
+    gate::ceremony::recovery,
+    status::{Node, Why},
+    time::Timestamp,
+};
 
 /// `/_gate/`: who is signed in, until when, and the ways on and out (POST `/_gate/sign-out`).
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,8 @@ pub struct Account<'a> {
     pub idle: Duration,
     /// Recovery codes that are left, if it is known.
     pub recovery_codes: Option<u32>,
+    /// To administrators: Proxmox VE's nodes that do not serve.
+    pub down: &'a [Node],
 }
 
 impl Account<'_> {

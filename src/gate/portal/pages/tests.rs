@@ -10,6 +10,7 @@ use crate::{
         proof::Provable,
         words::Language,
     },
+    status::{Down, Node, Why},
     time::Timestamp,
 };
 
@@ -88,6 +89,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ends_at: NOW.plus(Duration::from_secs(12 * 3600)),
         idle: Duration::from_secs(3600),
         recovery_codes: Some(8),
+        down: &[],
     };
     let row = |kind, synced, last_used_at| MethodRow {
         id: user.to_owned(),
@@ -107,6 +109,10 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     let both = Provable { by_code: true, by_passkey: true };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
+    let node = |why| Node { address: user.to_owned(), down: Some(Down { since: NOW, why }) };
+    let pin = |pair: &str| vec![pair; 32].join(":");
+    let wrong_pin = Why::Fingerprint { expected: pin("AA"), found: pin("BB") };
+    let down = [node(Why::Refused), node(Why::Timeout), node(Why::Broken), node(wrong_pin)];
     let mut pages = vec![
         ("methods", methods.render(look)),
         ("methods-one", Methods { rows: &rows[..1], recovery_codes: Some(1), ..methods }.render(look)),
@@ -164,6 +170,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("enrol-done-signed-out", EnrolDone { user, signed_in: false }.render(look)),
         ("account", account.render(look)),
         ("account-few-codes", Account { recovery_codes: Some(1), ..account }.render(look)),
+        ("account-nodes-down", Account { down: &down, ..account }.render(look)),
         ("account-unknown-codes", Account { recovery_codes: None, ..account }.render(look)),
         ("signed-out", SignedOut.render(look)),
     ]
