@@ -21,6 +21,9 @@ pub const PVE_THEME_COOKIE: &str = "PVEThemeCookie";
 /// Reason phrase of every 401: Proxmox VE's interface prints it as `Connection error 401: …`.
 pub const SIGN_IN_PHRASE: &str = "Sign in to the gate - reload this page";
 
+/// Reason phrase of the 403 for what acts and was sent by another site's page, or does not say by whose.
+pub const CROSS_SITE_PHRASE: &str = "Refused by the gate - not sent by a page of its own";
+
 /// Reason phrase of the 429 after too many failed sign-ins to Proxmox VE, whose window shows it.
 pub const UPSTREAM_SIGN_IN_PHRASE: &str = "Too many failed sign-ins to Proxmox VE - wait a minute";
 

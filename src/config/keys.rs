@@ -243,7 +243,8 @@ keys! {
         "Connections at once per source. A browser takes six and one per console; an office behind one address more.";
     SIGN_INS "limits.sign_ins" Kind::Number { min: 1, max: 10_000 }, Some("10"), None,
         "Attempts to sign in per source: so many at once, and as many a minute. An office behind one address\n\
-         may need more. What protects an account holds whatever this is.";
+         may need more. As many may fail at Proxmox VE's own sign-in. What protects an account holds\n\
+         whatever this is.";
     HANDSHAKE "limits.handshake" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the connection to the end of the TLS handshake.";
     HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,

@@ -27,7 +27,8 @@ use super::{live::Lease, pve_sign_in::Attempt};
 pub struct Permitted<R> {
     request: R,
     grounds: Grounds,
-    sign_in: Option<SignIn>,
+    /// Rare, and larger than the rest.
+    sign_in: Option<Box<SignIn>>,
 }
 
 /// What the gate has read of a sign-in to Proxmox VE.
@@ -58,7 +59,7 @@ impl<R> Permitted<R> {
     /// With a body that was read, which is to go up in place of the request's own, and what is to become of
     /// the attempt.
     pub(super) fn having_read(self, form: Bytes, attempt: Option<Attempt>) -> Self {
-        Self { sign_in: Some(SignIn { form, attempt }), ..self }
+        Self { sign_in: Some(Box::new(SignIn { form, attempt })), ..self }
     }
 
     /// The sign-in to Proxmox VE that this is, for whoever sees its answer.

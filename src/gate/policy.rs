@@ -81,7 +81,7 @@ pub enum Refusal {
     /// A call whose path holds bytes that two readers may read differently.
     #[error("a call with control characters, or what is not UTF-8, in its path")]
     UnreadablePath,
-    /// Another site's page sent it, and it acts.
+    /// Another site's page sent it, and it acts, or reaches further than a reader should.
     #[error("a request of another site that would change something")]
     CrossSite,
     /// It acts, and does not say which page sent it.
@@ -143,6 +143,11 @@ pub fn decide(facts: &Facts) -> Verdict {
         Target::Upstream if !signed_in => sign_in(),
         Target::Upstream if facts.class == Class::Unreadable => Verdict::Refuse(Refusal::UnreadablePath),
         Target::Upstream if facts.acts => shield().unwrap_or(Verdict::Forward),
+        // A link on another site could make a node connect to where that site wants. Browsers that know no
+        // Fetch Metadata say nothing with a GET, and theirs passes.
+        Target::Upstream if facts.class == Class::Reach && facts.initiator == Initiator::Foreign => {
+            Verdict::Refuse(Refusal::CrossSite)
+        }
         Target::Upstream => Verdict::Forward,
     }
 }
@@ -270,6 +275,13 @@ mod tests {
             ("certificate, nobody",              "GET",    ca,                     &[],              none,    Portal(Route::Ca)),
             ("no such page, signed in",          "GET",    "/_gate/x",             &[nav],           Alive,   Refuse(Refusal::NoSuchPage)),
             ("disguised page, signed in",        "GET",    "/%5fgate/ca",          &[nav],           Alive,   Refuse(Refusal::LookalikePath)),
+            ("reaching out, another site",       "GET",    "/api2/json/nodes/n/scan/nfs", &[("sec-fetch-site", "cross-site"), nav], Alive, cross),
+            ("reaching out, a port beside",      "GET",    "/api2/json/nodes/n/scan/nfs", &[("sec-fetch-site", "same-site")], Alive, cross),
+            ("reaching out, our page",           "GET",    "/api2/json/nodes/n/scan/nfs", &[same],     Alive,   Forward),
+            ("reaching out, unsaid",             "GET",    "/api2/json/nodes/n/scan/nfs", &[],         Alive,   Forward),
+            ("a link to a page, another site",   "GET",    "/",                    &[("sec-fetch-site", "cross-site"), nav], Alive, Forward),
+            ("upload, another site",             "POST",   "/api2/json/nodes/n/storage/s/upload", &[theirs, nav], Alive, cross),
+            ("unknown method, another site",     "PATCH",  "/api2/json/x",         &[theirs],        Alive,   cross),
             ("unreadable path, signed in",       "GET",    "/api2/json/x%00",      &[],              Alive,   Refuse(Refusal::UnreadablePath)),
             ("unreadable path, nobody",          "GET",    "/api2/json/x%00",      &[],              none,    Challenge),
             ("page, may only enrol",             "GET",    "/",                    &[nav],           Enrolling, EnrolFirst),

@@ -7,6 +7,7 @@
 mod gate;
 mod harness;
 
+mod cross_site;
 mod demo;
 mod harness_itself;
 mod journey;

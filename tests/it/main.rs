@@ -7,6 +7,7 @@ mod architecture;
 mod certificates;
 mod command_line;
 mod configuration;
+mod cross_site;
 mod denial;
 mod documents;
 mod faithful;

@@ -1,6 +1,6 @@
 //! Proxmox VE's own sign-in, watched: what fails there is written down with the true address, and whoever
 //! fails too often is stopped before pveproxy hears of it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

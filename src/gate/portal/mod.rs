@@ -130,7 +130,8 @@ impl Portal {
                 (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_path")
             }
             policy::Refusal::CrossSite | policy::Refusal::NoOrigin => {
-                (StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site")
+                let reply = self.refuse(StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site", head, now);
+                return reply.with_phrase(names::CROSS_SITE_PHRASE);
             }
             policy::Refusal::NoSuchPage => (StatusCode::NOT_FOUND, Refusal::NotFound, "not_found"),
             policy::Refusal::WrongMethod { allowed } => {

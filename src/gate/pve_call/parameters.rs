@@ -64,6 +64,17 @@ impl Parameters {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+
+    /// Who is to be signed in, as `user@realm`; the login's `username` and `realm`, or `authid` where a
+    /// console's ticket is checked.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        let name = self.get("username").or_else(|| self.get("authid"))?;
+        Some(match self.get("realm") {
+            Some(realm) if !name.contains('@') => format!("{name}@{realm}"),
+            Some(_) | None => name.to_owned(),
+        })
+    }
 }
 
 /// Names only: a value may be a password.

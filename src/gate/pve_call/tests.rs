@@ -134,21 +134,27 @@ fn a_path_has_one_spelling() {
 
 #[test]
 fn a_renewal_is_told_by_its_form_alone() {
+    let signature = "Ab0+/".repeat(68) + "Ab==";
+    let ticket = |user: &str| format!("PVE:{user}:6921F000::{signature}");
+    let escaped = |text: &str| text.replace(':', "%3A").replace('@', "%40").replace('+', "%2B");
     #[rustfmt::skip]
     let table = [
-        ("username=a@pve&password=PVE:a@pve:6921F000::c2ln",              Class::Renewal),
-        ("username=a@pve&password=PVE%3Aa%40pve%3A6921F000%3A%3Ac2ln",    Class::Renewal),
-        ("username=a@pve&password=hunter2",                               Class::SignIn),
-        ("username=a@pve&password=PVE:x&tfa-challenge=PVE:!tfa!x",        Class::SignIn),
-        ("username=a@pve&password=totp:123456&tfa-challenge=PVE:!tfa!x",  Class::SignIn),
-        ("",                                                              Class::SignIn),
+        ("a ticket",               format!("username=a@pve&password={}", escaped(&ticket("a@pve"))),            Class::Renewal),
+        ("realm apart",            format!("username=a&realm=pve&password={}", escaped(&ticket("a@pve"))),      Class::Renewal),
+        ("somebody else's",        format!("username=b@pve&password={}", escaped(&ticket("a@pve"))),            Class::SignIn),
+        ("begins so only",         "username=a@pve&password=PVE:a@pve:6921F000::hunter2".to_owned(),            Class::SignIn),
+        ("a password",             "username=a@pve&password=hunter2".to_owned(),                                Class::SignIn),
+        ("beside a challenge",     format!("username=a@pve&tfa-challenge=x&password={}", ticket("a@pve")),      Class::SignIn),
+        ("second factor",          "username=a@pve&password=totp:123456&tfa-challenge=PVE:!tfa!x".to_owned(),   Class::SignIn),
+        ("no user",                format!("password={}", ticket("a@pve")),                                     Class::SignIn),
+        ("nothing",                String::new(),                                                               Class::SignIn),
     ];
-    for (form, class) in table {
+    for (case, form, class) in table {
         let parameters = Parameters::of("", BodyKind::Form, form.as_bytes());
         let call = call("POST", "/api2/json/access/ticket").with_parameters(&parameters);
-        assert_eq!(call.class, class, "{form}");
+        assert_eq!(call.class, class, "{case}");
     }
-    let form = Parameters::of_query("password=PVE:x");
+    let form = Parameters::of_query(&format!("username=a@pve&password={}", escaped(&ticket("a@pve"))));
     assert_eq!(call("PUT", "/api2/json/access/password").with_parameters(&form).class, Class::Destructive);
 }
 

@@ -111,7 +111,7 @@ impl Gate {
         let Some((format, proof)) = proof(&call, &parameters) else {
             return Ok(Watched { form, attempt: None });
         };
-        let pve_user = pve_user(&parameters);
+        let pve_user = parameters.user().as_deref().and_then(bounded);
         let source = SourcePrefix::of(client);
         if let Err(too_many) = self.pve_sign_ins.guesses().charge(source, pve_user.as_deref(), now) {
             self.audit.record(
@@ -172,16 +172,7 @@ fn proof(call: &Call<'_>, parameters: &Parameters) -> Option<(Format, Proof)> {
     }
 }
 
-/// `name@realm`, cut to a bound.
-fn pve_user(parameters: &Parameters) -> Option<String> {
-    let name = parameters.get("username").or_else(|| parameters.get("authid"))?;
-    let whole = match parameters.get("realm") {
-        Some(realm) if !name.contains('@') => format!("{name}@{realm}"),
-        Some(_) | None => name.to_owned(),
-    };
-    bounded(&whole)
-}
-
+/// A name cut to a bound.
 fn bounded(name: &str) -> Option<String> {
     let name: String = name.chars().take(MAX_NAME).collect();
     (!name.is_empty()).then_some(name)
