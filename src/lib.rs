@@ -12,8 +12,8 @@
 //! 5. [`upstream`]: toward pveproxy.
 //!
 //! Beside the path: [`store`] is where gates and the command line meet, [`audit`] what SIEMs read,
-//! [`config`] turns a file into the settings of the stages, [`admin`] is the command line and
-//! composes the whole, [`demo`] a faithful stand-in for pveproxy.
+//! [`status`] what pages and verbs may see of the stages, [`config`] turns a file into their settings,
+//! [`admin`] is the command line and composes the whole, [`demo`] a faithful stand-in for pveproxy.
 //!
 //! # Invariants
 //!

@@ -196,8 +196,7 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
             };
             Answer { response: response.map(Either::Right), hold }
         }
-        Err(unanswered) => {
-            let Unanswered { tried, error } = unanswered;
+        Err(Unanswered { tried, error }) => {
             if let (UpstreamError::Connect(_) | UpstreamError::Fields(_), Some(attempt)) = (&error, attempt) {
                 attempt.not_sent();
             }

@@ -4,8 +4,8 @@
 //! session on one node, so that bytes of two people never share one. [`Channel::forward`] takes nothing but
 //! a [`Permitted`] request, and [`Channel::tunnel`] carries what a 101 began; both end with the channel.
 //! Which of several nodes serves is decided in `nodes`, by what `health` knows of each. What a proxy in front
-//! of pveproxy must preserve, and why, is told where it is done: fields in `field`, phrases in `reason`, lengths in `body`, ends of
-//! streams in `tolerant`, consoles in `tunnel`.
+//! of pveproxy must preserve, and why, is told where it is done: fields in `field`, phrases in `reason`,
+//! lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
 
 mod body;
 mod connector;

@@ -65,7 +65,18 @@ const MODULES: &[(&str, &[&str])] = &[
     // The settings of the stages live with the stages; `config` builds them all and nothing of them knows it.
     (
         "config",
-        &["accept", "admission", "audit", "connection", "gate", "store", "telemetry", "tls", "upstream"],
+        &[
+            "accept",
+            "admission",
+            "audit",
+            "connection",
+            "gate",
+            "store",
+            "telemetry",
+            "time",
+            "tls",
+            "upstream",
+        ],
     ),
     // Composes the whole.
     (
@@ -134,6 +145,8 @@ const DECIDING: &[&str] = &[
     "gate/session.rs",
     "gate/target.rs",
     "serve.rs",
+    "upstream/health.rs",
+    "upstream/nodes.rs",
 ];
 
 /// Longest file. What is longer is most often two subjects.
