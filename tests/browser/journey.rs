@@ -154,6 +154,30 @@ async fn a_deep_link_survives_signing_in_fragment_included() {
 }
 
 #[tokio::test]
+async fn an_open_tab_shows_what_to_do_and_leads_back_to_where_it_was() {
+    let (_pve, gate) = gate().await;
+    let browser = browser(&gate, Options::default()).await;
+    let phone = enrol(&browser, &gate, "alice").await;
+    let deep = format!("{}/?poll=100#v1:0:=qemu%2F100:4", gate.url());
+    browser.goto(&deep).await;
+    browser.wait_for_text("Stand-in for Proxmox VE").await;
+    browser.fill("#login-user", "root@pam").await;
+    browser.fill("#login-password", "proxmox").await;
+    browser.click("#login-submit").await;
+    browser.wait_for_text("root@pam").await;
+
+    gate.clock.advance(std::time::Duration::from_secs(13 * 60 * 60));
+    browser.wait_for_text(&format!("Connection error 401: {}", names::SIGN_IN_PHRASE)).await;
+    browser.screenshot("journey-session-over").await;
+    browser.eval("location.reload()").await;
+    browser.wait_for_path("/_gate/sign-in").await;
+    sign_in(&browser, &gate, "alice", &phone).await;
+    browser.wait_for_text("Stand-in for Proxmox VE").await;
+
+    assert_eq!(browser.url().await, deep);
+}
+
+#[tokio::test]
 async fn without_javascript_people_enrol_recover_and_sign_in() {
     let (_pve, gate) = gate().await;
     let options = Options { javascript: JavaScript::Off, ..Options::default() };

@@ -1,7 +1,7 @@
 //! Pages that are written from the code: `UPDATE=1 cargo test --test it documents::` writes them anew.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use clap::{Command, CommandFactory as _};
 use pvegate::{
@@ -123,6 +123,58 @@ This page is written from the program's own help.
     whole.build();
     describe(&whole, "pvegate", &mut page);
     assert_current("docs/command-line.md", &page);
+}
+
+/// Names of tests in a directory, each with the file's module before it; below `tests/browser` it is `browser`.
+fn tests_in(directory: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            tests_in(&format!("{directory}/{name}"), found);
+            continue;
+        }
+        let module = if directory.starts_with("tests/browser") { "browser".to_owned() } else { name };
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_test = false;
+        for line in text.lines() {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, after)) = line.split_once("fn ").filter(|_| is_test) {
+                found.insert(format!("{module}::{}", after.split('(').next().unwrap()));
+                is_test = false;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_about_proxying_names_every_test_of_it_and_only_such_as_exist() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxying-proxmox-ve.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (mut faithful, mut others) = (BTreeSet::new(), BTreeSet::new());
+    tests_in("tests/it/faithful", &mut faithful);
+    let faithful: BTreeSet<_> = faithful.iter().map(|name| name.split_once("::").unwrap().1).collect();
+    tests_in("tests/it", &mut others);
+    tests_in("tests/browser", &mut others);
+
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter(|line| !line.starts_with("| what |") && !line.starts_with("| --- |"));
+    let mut named = BTreeSet::new();
+    for row in rows {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows this: {row}");
+        for name in names {
+            assert!(faithful.contains(name) || others.contains(name), "no such test: {name}");
+            named.insert(name);
+        }
+    }
+
+    let unnamed: Vec<_> = faithful.difference(&named).collect();
+    assert!(unnamed.is_empty(), "tests of tests/it/faithful that the page does not name: {unnamed:?}");
 }
 
 fn describe(command: &Command, name: &str, page: &mut String) {

@@ -16,12 +16,13 @@ use pvegate::admin::Cli;
 use crate::harness::{Scratch, pvegate};
 
 /// Documents with commands, and those without.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/how-it-works.md",
+    "docs/proxying-proxmox-ve.md",
     "docs/configuration.md",
     "docs/command-line.md",
 ];

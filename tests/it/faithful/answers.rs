@@ -128,6 +128,7 @@ async fn an_empty_answer_without_a_length_comes_to_its_end() {
     let answer = scene.ask("GET", "/api2/png/version", "", b"").await;
 
     assert_eq!((answer.status, answer.body.len()), (200, 0));
+    assert!(!answer.closes, "the client's connection goes on");
 }
 
 #[tokio::test]
