@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use pvegate::demo::Settings;
 use sha2::{Digest as _, Sha256};
-use tokio::time::sleep;
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use super::{Scene, pattern};
+use super::{Scene, in_front_of, pattern, settled};
 use crate::harness::{Pve, TestGate, Wire};
 
 #[tokio::test]
@@ -286,14 +290,41 @@ async fn a_download_that_is_paused_for_too_long_is_given_up_at_both_ends() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_takes_no_answer_is_closed_soon() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.keep_alive", "200ms").start().await;
+    let stranger = gate.client();
+    let mut stream = stranger.tls_stream().await;
+    let requests = stranger.head("GET", "/_gate/sign-in", "").repeat(100);
+
+    // Asked for again and again and never read: without a limit this would wait for ever.
+    let asking = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+
+    timeout(Duration::from_secs(20), asking).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_paused_download_ends_when_its_session_is_ended() {
-    let mut scene = Scene::set().await;
-    let mut wire = scene.wire().await;
-    wire.send(scene.alice.client.head("GET", "/standin/stream/length?bytes=100000000000", "").as_bytes())
-        .await;
+    let (taken, mut count) = watch::channel(0);
+    let (gave_up, mut given_up) = watch::channel(false);
+    let gate = in_front_of(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n", move |mut stream| {
+        let (taken, gave_up) = (taken.clone(), gave_up.clone());
+        async move {
+            while stream.write_all(&[7; 64 * 1024]).await.is_ok() {
+                taken.send_modify(|count| *count += 64 * 1024);
+            }
+            gave_up.send_replace(true);
+        }
+    })
+    .await;
+    let mut alice = gate.person("alice").await;
+    let mut wire = Wire::open(&alice.client).await;
+    wire.send(alice.client.head("GET", "/", "").as_bytes()).await;
     wire.head().await.unwrap();
+    // Nothing moves any more: no body is asked for what it has, and only the hold sees the session's end.
+    settled(&mut count).await;
 
-    scene.alice.sign_out().await;
+    alice.sign_out().await;
 
-    scene.pve.wait_until(|seen| seen.connections_open == 0).await;
+    timeout(Duration::from_secs(20), given_up.wait_for(|given_up| *given_up)).await.unwrap().unwrap();
 }

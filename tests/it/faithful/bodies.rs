@@ -177,6 +177,22 @@ async fn a_client_that_stalls_in_its_upload_hears_so_before_pveproxy_drops_it() 
 }
 
 #[tokio::test]
+async fn an_upload_that_pveproxy_gives_up_is_a_fault_at_once() {
+    let mut scene = Scene::with(Settings { body: Duration::from_millis(200), ..Settings::quick() }).await;
+    scene.alice.sign_in_to_pve().await;
+    let (fields, body) = upload_form(&pattern(1024 * 1024));
+    let mut wire = scene.wire().await;
+
+    wire.send(scene.alice.client.head("POST", UPLOAD, &fields).as_bytes()).await;
+    wire.send(&body[..body.len() / 2]).await;
+    let answer = wire.answer("POST").await.unwrap();
+
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(scene.pve.requests_seen(), 2, "the sign-in and the upload: it is not sent again");
+    assert!(wire.answer("GET").await.is_none(), "what is left of the body is no request");
+}
+
+#[tokio::test]
 async fn a_client_that_stalls_in_a_body_without_a_length_hears_so_and_pveproxy_hears_nothing() {
     let scene = Scene::set().await;
     let mut wire = scene.wire().await;

@@ -11,10 +11,19 @@ mod shutdown;
 mod transfers;
 mod tunnels;
 
+use std::{sync::Arc, time::Duration};
+
 use pvegate::demo::{SeenRequest, Settings, fill_pattern};
 use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::harness::{Answer, Person, Pve, TestGate, Wire};
+use crate::harness::{Answer, Person, Pve, Scratch, TestGate, Wire, identity};
 
 /// Somebody who is signed in at a gate, and the far side.
 struct Scene {
@@ -89,3 +98,40 @@ fn upload_form(file: &[u8]) -> (String, Vec<u8>) {
 /// Fields that ask for a WebSocket.
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// A gate in front of somebody who gives this answer to every request, and then does `then`.
+async fn in_front_of<F, D>(answer: &'static [u8], then: F) -> TestGate
+where
+    F: Fn(TlsStream<TcpStream>) -> D + Send + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    let scratch = Scratch::new();
+    let (identity, pin) = identity(scratch.path(), "127.0.0.1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let acceptor =
+        TlsAcceptor::from(Arc::new(config.with_single_cert(identity.chain, identity.key).unwrap()));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer).await.unwrap();
+            tokio::spawn(then(stream));
+        }
+    });
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve)
+        .set("upstream.url", &format!("https://{address}"))
+        .trusting(&format!("fingerprint = \"{pin}\""));
+    gate.start().await
+}
+
+/// Waits until it has stayed the same for half a second, and gives it.
+async fn settled(count: &mut watch::Receiver<usize>) -> usize {
+    while let Ok(Ok(())) = timeout(Duration::from_millis(500), count.changed()).await {}
+    *count.borrow()
+}

@@ -1,18 +1,13 @@
 //! Consoles and other upgrades: tunnels of bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{sync::Arc, time::Duration};
-
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
     sync::watch,
-    time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{HANDSHAKE, Scene, pattern};
-use crate::harness::{Person, Pve, Scratch, TestGate, Wire, identity};
+use super::{HANDSHAKE, Scene, in_front_of, pattern, settled};
+use crate::harness::{Person, Wire};
 
 #[tokio::test]
 async fn a_console_is_opened_with_the_subprotocol_as_it_was_asked_for_and_no_extension() {
@@ -157,41 +152,8 @@ async fn whoever_has_said_all_still_hears_the_rest() {
     assert!(heard.split_off(at) == sent);
 }
 
-/// An upstream that answers an upgrade, and then does `then` with the connection.
-async fn tunnels_to<F, D>(then: F) -> TestGate
-where
-    F: Fn(TlsStream<TcpStream>) -> D + Send + 'static,
-    D: Future<Output = ()> + Send + 'static,
-{
-    let scratch = Scratch::new();
-    let (identity, pin) = identity(scratch.path(), "127.0.0.1");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth();
-    let acceptor =
-        TlsAcceptor::from(Arc::new(config.with_single_cert(identity.chain, identity.key).unwrap()));
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            stream
-                .write_all(
-                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-                )
-                .await
-                .unwrap();
-            tokio::spawn(then(stream));
-        }
-    });
-    let pve = Pve::start().await;
-    let gate = TestGate::recipe(&pve)
-        .set("upstream.url", &format!("https://{address}"))
-        .trusting(&format!("fingerprint = \"{pin}\""));
-    gate.start().await
-}
+const SWITCH: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 /// More than the kernel's buffers and ours hold on the way.
 const BEYOND_BUFFERS: usize = 48 * 1024 * 1024;
@@ -199,16 +161,10 @@ const BEYOND_BUFFERS: usize = 48 * 1024 * 1024;
 /// Most that may be on the way: the kernel's buffers of four sockets on this machine, and ours.
 const ON_THE_WAY: usize = 24 * 1024 * 1024;
 
-/// Waits until it has stayed the same for half a second, and gives it.
-async fn settled(count: &mut watch::Receiver<usize>) -> usize {
-    while let Ok(Ok(())) = timeout(Duration::from_millis(500), count.changed()).await {}
-    *count.borrow()
-}
-
 #[tokio::test]
 async fn output_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_later() {
     let (taken, mut count) = watch::channel(0);
-    let gate = tunnels_to(move |mut stream| {
+    let gate = in_front_of(SWITCH, move |mut stream| {
         let taken = taken.clone();
         async move {
             for block in pattern(BEYOND_BUFFERS).chunks(64 * 1024) {
@@ -235,7 +191,7 @@ async fn output_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_late
 async fn input_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_later() {
     let (read_on, reading) = watch::channel(false);
     let (arrived, mut all) = watch::channel(None);
-    let gate = tunnels_to(move |mut stream| {
+    let gate = in_front_of(SWITCH, move |mut stream| {
         let (mut reading, arrived) = (reading.clone(), arrived.clone());
         async move {
             reading.wait_for(|reading| *reading).await.unwrap();
