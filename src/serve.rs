@@ -132,7 +132,7 @@ fn own(reply: Reply) -> Answer {
 }
 
 /// One request: checked, decided, forwarded.
-async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
+async fn request(visitor: &Visitor, incoming: Result<Request<Incoming>, Box<head::RefusedHead>>) -> Answer {
     let gate = &visitor.stages.gate;
     let url = gate.public_url();
     let rules = head::Rules {
@@ -140,7 +140,7 @@ async fn request(visitor: &Visitor, incoming: Request<Incoming>) -> Answer {
         host: url.host(),
         server_name: visitor.server_name.as_deref(),
     };
-    let checked = match head::check(incoming, &rules) {
+    let checked = match incoming.and_then(|incoming| head::check(incoming, &rules)) {
         Ok(checked) => checked,
         Err(refused) => {
             gate.audit().record(
@@ -202,9 +202,9 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
             }
             let upstream = tried.join(", ");
             tracing::warn!(upstream.address = upstream, error = %error, cause = ?std::error::Error::source(&error), "no answer of the upstream");
-            if let Some(reason) = fault(&error) {
+            if let Some((action, reason)) = fault(&error) {
                 gate.audit().record(
-                    &Event::new(Action::UpstreamFailure, Outcome::Failure)
+                    &Event::new(action, Outcome::Failure)
                         .from(visitor.client.ip())
                         .asked(&outline.method, &outline.uri)
                         .because(reason),
@@ -266,19 +266,27 @@ fn trouble<'a>(error: &UpstreamError, expected: &'a str, found: &'a str) -> Upst
         UpstreamError::Body(BodyError::TooLarge(limit)) => {
             UpstreamTrouble::BodyTooLarge { limit: u64::try_from(*limit).unwrap_or(u64::MAX) }
         }
-        UpstreamError::Body(BodyError::Stalled(_) | BodyError::Broken) | UpstreamError::Stalled => {
+        UpstreamError::Body(BodyError::Broken | BodyError::Refused(_)) => UpstreamTrouble::BadBody,
+        UpstreamError::Body(BodyError::Stalled(_)) | UpstreamError::Stalled => {
             UpstreamTrouble::RequestTimeout
         }
     }
 }
 
-/// The audit reason of a fault of the upstream; `None` where it was the client's.
-fn fault(error: &UpstreamError) -> Option<Reason> {
+/// The audit event of a fault: the upstream's, or a body that no two parsers read alike. `None` where the
+/// client was only slow, or asked for too much.
+fn fault(error: &UpstreamError) -> Option<(Action, Reason)> {
+    use connection::body::BodyError;
     let word = match error {
-        UpstreamError::Connect(error) => return Some(error.into()),
+        UpstreamError::Connect(error) => return Some((Action::UpstreamFailure, error.into())),
         UpstreamError::Silent(_) => "upstream_timeout",
         UpstreamError::Answer(_) | UpstreamError::Upgrade => "upstream_answer",
-        UpstreamError::Fields(_) | UpstreamError::Body(_) | UpstreamError::Stalled => return None,
+        UpstreamError::Body(BodyError::Refused(refusal)) => {
+            return Some((Action::Refuse, Reason::new("bad_body", refusal)));
+        }
+        UpstreamError::Fields(_)
+        | UpstreamError::Body(BodyError::TooLarge(_) | BodyError::Stalled(_) | BodyError::Broken)
+        | UpstreamError::Stalled => return None,
     };
-    Some(Reason::new(word, error))
+    Some((Action::UpstreamFailure, Reason::new(word, error)))
 }

@@ -1,11 +1,13 @@
 //! Small request bodies: the forms of our own pages.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout_at};
+
+use super::wire::chunked::BodyRefusal;
 
 /// Most bytes of a form.
 pub const MAX_FORM: usize = 16 * 1024;
@@ -31,9 +33,25 @@ where
             Ok(None) => return Ok(whole.into()),
             Ok(Some(Ok(frame))) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(BodyError::TooLarge(limit)),
-            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+            Ok(Some(Err(error))) => return Err(broken(error.as_ref())),
         }
     }
+}
+
+/// What broke a body off, by the causes of what the connection says.
+#[must_use]
+pub fn broken(error: &(dyn std::error::Error + 'static)) -> BodyError {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An `io::Error` does not name what it carries as its cause, but that one's.
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let refusal = carried.and_then(|carried| carried.downcast_ref::<BodyRefusal>());
+        if let Some(refusal) = refusal.or_else(|| error.downcast_ref()) {
+            return BodyError::Refused(*refusal);
+        }
+        cause = error.source();
+    }
+    BodyError::Broken
 }
 
 /// Why a body could not be read.
@@ -45,7 +63,10 @@ pub enum BodyError {
     /// Silent for too long.
     #[error("a body that was silent for {0:?}")]
     Stalled(Duration),
-    /// It ended before its end, or its framing is wrong.
+    /// It ended before its end.
     #[error("a body that broke off")]
     Broken,
+    /// Its framing is not as it must be.
+    #[error(transparent)]
+    Refused(#[from] BodyRefusal),
 }

@@ -1,7 +1,9 @@
 //! Checks on a request head (pure).
 //!
-//! Reject, do not repair: what two parsers may read differently is refused. A request that passed is
-//! a [`Checked`] one, and the gate looks at no other. Sections are of RFC 9112 unless said otherwise.
+//! Reject, do not repair: what two parsers may read differently is refused. The bytes of a head were read
+//! strictly before (`wire`), and then by hyper; here what hyper made of them is looked at again, and what
+//! they mean for the first time: our name, an upgrade, an expectation. A request that passed is a
+//! [`Checked`] one, and the gate looks at no other. Sections are of RFC 9112 unless said otherwise.
 
 use http::{HeaderMap, Method, Request, StatusCode, Version, header, request};
 
@@ -68,6 +70,45 @@ pub struct Rules<'a> {
 /// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadRefusal {
+    /// Not method, target and version with one space between (§3).
+    #[error("a request line that is not method, target and version")]
+    RequestLine,
+    /// An empty line before the request line. §2.2 lets servers pass over it; no client of today sends it.
+    #[error("an empty line before the request")]
+    LeadingLine,
+    /// A line feed without a carriage return (§2.2).
+    #[error("a line that ends in a bare line feed")]
+    LineFeed,
+    /// A carriage return without a line feed (§2.2).
+    #[error("a bare carriage return")]
+    CarriageReturn,
+    /// NUL or another control character (RFC 9110 §5.5).
+    #[error("a control character")]
+    Control,
+    /// A line that begins with a blank (§5.2).
+    #[error("a folded field")]
+    Folded,
+    /// A field line without a colon (§5).
+    #[error("a field line without a colon")]
+    NoColon,
+    /// A colon without a name before it (§5).
+    #[error("a field without a name")]
+    NameEmpty,
+    /// A blank in a name, or between name and colon (§5.1).
+    #[error("a blank in or after a field name")]
+    NameBlank,
+    /// Another byte that no name has (RFC 9110 §5.1).
+    #[error("a field name with bytes that do not belong there")]
+    NameBytes,
+    /// `Content_Length`, `Transfer_Encoding`: pveproxy reads `_` as `-`.
+    #[error("a framing field written with an underscore")]
+    Disguised,
+    /// A body with a method that has none.
+    #[error("a body with a method that has none")]
+    Body,
+    /// A Host that is no host and port (RFC 9110 §7.2).
+    #[error("a Host that is no host and port")]
+    Host,
     /// Not HTTP/1.1.
     #[error("a version of HTTP other than 1.1")]
     Version,
@@ -127,7 +168,20 @@ impl HeadRefusal {
             Self::ForeignHost | Self::ServerName => StatusCode::MISDIRECTED_REQUEST,
             Self::FieldsLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
-            Self::TargetForm
+            Self::RequestLine
+            | Self::LeadingLine
+            | Self::LineFeed
+            | Self::CarriageReturn
+            | Self::Control
+            | Self::Folded
+            | Self::NoColon
+            | Self::NameEmpty
+            | Self::NameBlank
+            | Self::NameBytes
+            | Self::Disguised
+            | Self::Body
+            | Self::Host
+            | Self::TargetForm
             | Self::TargetBytes
             | Self::NoHost
             | Self::Twice

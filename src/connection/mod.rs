@@ -1,19 +1,21 @@
 //! TLS and HTTP/1.1 toward the user agent.
 //!
 //! [`Connection`] serves one accepted connection: a handshake with a deadline, then requests one
-//! after the other, each with deadlines for its head and for the silence before it. [`head`] checks
-//! what a request head says, [`reply`] makes our own responses. What a request may do is not decided
-//! here.
+//! after the other, each with deadlines for its head and for the silence before it. [`wire`] reads their
+//! bytes strictly before hyper does, [`head`] checks what hyper made of a request head, [`reply`] makes
+//! our own responses. What a request may do is not decided here.
 //!
 //! HTTP/1.1 only: Proxmox VE's interface shows reason phrases to people, and HTTP/2 has none.
 
 mod answer;
 mod deadline;
+mod phase;
 
 pub mod body;
 pub mod cookies;
 pub mod head;
 pub mod reply;
+pub mod wire;
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
@@ -29,12 +31,15 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub use answer::{Answer, Hold};
-use deadline::{Deadlines, Limits, Phase, Tracked};
+use deadline::{Deadlines, Limits};
+use head::RefusedHead;
+use phase::{Phase, Tracked};
+use wire::Wire;
 
-/// Field lines that hyper takes; [`head`] refuses fewer with a page of ours.
+/// Field lines that hyper takes; [`wire`] refuses fewer with a page of ours.
 const MAX_FIELD_LINES: usize = 256;
 
-/// Bytes of a head that hyper takes; [`head`] refuses fewer with a page of ours.
+/// Bytes of a head that hyper takes; [`wire`] refuses fewer with a page of ours.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Deadlines of one connection.
@@ -95,7 +100,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Serves requests until the connection ends; `stop` finishes the one that is running and then
-    /// closes.
+    /// closes. A head that was refused is given to `serve` as well, which answers it; nothing comes after
+    /// it.
     ///
     /// # Errors
     ///
@@ -107,7 +113,7 @@ where
         serve: S,
     ) -> Result<(), hyper::Error>
     where
-        S: Fn(Request<Incoming>) -> F,
+        S: Fn(Result<Request<Incoming>, Box<RefusedHead>>) -> F,
         F: Future<Output = Answer<B>>,
         B: Body + Unpin + Send + 'static,
         B::Data: Send,
@@ -116,9 +122,9 @@ where
         let phase = Phase::default();
         let limits = Limits { head: settings.head, idle: settings.idle, pause: settings.pause };
         let io = Deadlines::new(self.stream, phase.clone(), limits);
+        let io = Wire::new(io, phase.clone(), limits);
         let service = service_fn(|request| {
-            phase.busy();
-            let answer = serve(request);
+            let answer = serve(phase.take_refused().map_or(Ok(request), Err));
             let phase = &phase;
             async move {
                 let Answer { response, hold } = answer.await;

@@ -132,7 +132,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["admin"]),
     ("sha1", &["demo"]),
     ("flate2", &["demo"]),
-    ("memchr", &["demo"]),
+    ("memchr", &["connection", "demo"]),
 ];
 
 /// Files where a decision, verdict or refusal is made or taken up: a new variant must make somebody look.

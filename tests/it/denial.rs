@@ -193,7 +193,8 @@ fn expected(method: &str, place: Place, manner: Manner) -> u16 {
     };
     // `none` is what a browser says of an address that somebody typed: never of a form of ours.
     match place {
-        _ if matches!(method, "TRACE" | "CONNECT") => 501,
+        // Methods are case-sensitive, and some servers do not know it.
+        _ if matches!(method, "TRACE" | "CONNECT" | "get") => 501,
         Place::NoPath => 400,
         Place::Lookalike => 400,
         Place::Nothing => 404,

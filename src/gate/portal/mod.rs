@@ -95,6 +95,8 @@ pub enum UpstreamTrouble<'a> {
     HeadTooLarge,
     /// The body stalled.
     RequestTimeout,
+    /// The framing of the body is wrong, or it broke off.
+    BadBody,
 }
 
 /// Makes the replies of the gate's own that need no ceremony.
@@ -153,7 +155,20 @@ impl Portal {
             HeadRefusal::ForeignHost | HeadRefusal::ServerName => {
                 (Refusal::WrongHost { url: &self.origin }, "wrong_host")
             }
-            HeadRefusal::Version
+            HeadRefusal::RequestLine
+            | HeadRefusal::LeadingLine
+            | HeadRefusal::LineFeed
+            | HeadRefusal::CarriageReturn
+            | HeadRefusal::Control
+            | HeadRefusal::Folded
+            | HeadRefusal::NoColon
+            | HeadRefusal::NameEmpty
+            | HeadRefusal::NameBlank
+            | HeadRefusal::NameBytes
+            | HeadRefusal::Disguised
+            | HeadRefusal::Body
+            | HeadRefusal::Host
+            | HeadRefusal::Version
             | HeadRefusal::TargetForm
             | HeadRefusal::TargetBytes
             | HeadRefusal::NoHost
@@ -211,6 +226,7 @@ impl Portal {
             UpstreamTrouble::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "request_timeout")
             }
+            UpstreamTrouble::BadBody => (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_request"),
         };
         self.refuse(status, page, word, head, now)
     }
@@ -401,7 +417,9 @@ impl Gate {
                 refuse(StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
             }
             BodyError::Stalled(_) => refuse(StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "timeout"),
-            BodyError::Broken => refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_request"),
+            BodyError::Broken | BodyError::Refused(_) => {
+                refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_request")
+            }
         })
     }
 

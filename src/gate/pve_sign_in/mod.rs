@@ -144,7 +144,8 @@ impl Gate {
             BodyError::TooLarge(limit) => {
                 UpstreamTrouble::BodyTooLarge { limit: u64::try_from(limit).unwrap_or(u64::MAX) }
             }
-            BodyError::Stalled(_) | BodyError::Broken => UpstreamTrouble::RequestTimeout,
+            BodyError::Stalled(_) => UpstreamTrouble::RequestTimeout,
+            BodyError::Broken | BodyError::Refused(_) => UpstreamTrouble::BadBody,
         };
         self.portal.upstream_failed(trouble, None, head, now).closing()
     }
