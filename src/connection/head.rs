@@ -7,6 +7,8 @@
 
 use http::{HeaderMap, Method, Request, StatusCode, Version, header, request};
 
+use super::wire::head::is_upgrade;
+
 /// Longest target in bytes: Proxmox VE's own reach several thousand.
 pub const MAX_TARGET: usize = 16 * 1024;
 
@@ -288,9 +290,6 @@ fn framing(fields: &HeaderMap) -> Result<(), HeadRefusal> {
 
 fn upgrade(head: &request::Parts) -> Result<(), HeadRefusal> {
     let Some(protocol) = head.headers.get(header::UPGRADE) else { return Ok(()) };
-    let one_token = !protocol.is_empty()
-        && protocol.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._/+".contains(byte));
-    let to_http2 = protocol.as_bytes().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
     let announced = head
         .headers
         .get_all(header::CONNECTION)
@@ -299,7 +298,7 @@ fn upgrade(head: &request::Parts) -> Result<(), HeadRefusal> {
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
     let has_body = head.headers.contains_key(header::TRANSFER_ENCODING)
         || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-    if one_token && !to_http2 && announced && !has_body && head.method == Method::GET {
+    if is_upgrade(protocol.as_bytes()) && announced && !has_body && head.method == Method::GET {
         Ok(())
     } else {
         Err(HeadRefusal::Upgrade)

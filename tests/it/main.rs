@@ -27,3 +27,4 @@ mod store;
 mod two_processes;
 mod upstream_trust;
 mod ways_in;
+mod wire;

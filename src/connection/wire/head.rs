@@ -49,8 +49,11 @@ pub struct HeadReader {
     /// Where the fields begin; `None` while the request line is looked at.
     fields: Option<usize>,
     lines: usize,
+    is_get: bool,
     takes_body: bool,
     host: bool,
+    upgrade: bool,
+    announced: bool,
     length: Option<u64>,
     chunked: bool,
 }
@@ -121,6 +124,7 @@ impl HeadReader {
         if !offered || matches!(method, b"TRACE" | b"CONNECT") {
             return Err(HeadRefusal::Method);
         }
+        self.is_get = method == b"GET";
         self.takes_body = WITH_BODY.contains(&method);
         check_target(target)
     }
@@ -150,7 +154,7 @@ impl HeadReader {
         self.meaning(name, value.trim_ascii())
     }
 
-    /// The fields that say where the message ends and whom it is for.
+    /// The fields that say where the message ends, whom it is for, and whether it is the last one.
     fn meaning(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadRefusal> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
@@ -159,6 +163,18 @@ impl HeadReader {
                 }
                 self.host = true;
                 if is_host(value) { Ok(()) } else { Err(HeadRefusal::Host) }
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                if self.upgrade {
+                    return Err(HeadRefusal::Twice);
+                }
+                self.upgrade = true;
+                if is_upgrade(value) { Ok(()) } else { Err(HeadRefusal::Upgrade) }
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let options = value.split(|byte| *byte == b',');
+                self.announced |= options.map(<[u8]>::trim_ascii).any(|o| o.eq_ignore_ascii_case(b"upgrade"));
+                Ok(())
             }
             14 if reads_as(name, b"content-length") => {
                 if name.contains(&b'_') {
@@ -198,6 +214,9 @@ impl HeadReader {
         };
         if framing != Framing::Length(0) && !self.takes_body {
             return Err(HeadRefusal::Body);
+        }
+        if self.upgrade && !(self.announced && self.is_get) {
+            return Err(HeadRefusal::Upgrade);
         }
         Ok(framing)
     }
@@ -288,6 +307,13 @@ fn plain_number(value: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// RFC 9110 §7.8: one protocol, and not HTTP/2, which would carry requests that nobody looks at.
+pub(in crate::connection) fn is_upgrade(value: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._/+".contains(byte);
+    let to_http2 = value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
+    !value.is_empty() && value.iter().all(is_name) && !to_http2
 }
 
 /// RFC 9110 §7.2: a name or address, and perhaps a port.
@@ -476,6 +502,15 @@ mod tests {
             ("coding, length", post("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"), Err(LengthAndCoding)),
             ("GET with a body",             get("Content-Length: 1\r\n"),                 Err(Body)),
             ("GET in chunks",               get("Transfer-Encoding: chunked\r\n"),        Err(Body)),
+
+            ("upgrade",                     get("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"), none),
+            ("announced, and none",         get("Connection: Upgrade\r\n"),               none),
+            ("upgrade unannounced",         get("Upgrade: websocket\r\n"),                Err(Upgrade)),
+            ("upgrade by POST",             post("Upgrade: a\r\nConnection: upgrade\r\n"), Err(Upgrade)),
+            ("upgrade to HTTP/2",           get("Upgrade: h2c\r\nConnection: upgrade\r\n"), Err(Upgrade)),
+            ("upgrades in a list",          get("Upgrade: a, b\r\nConnection: upgrade\r\n"), Err(Upgrade)),
+            ("upgrade to nothing",          get("Upgrade:\r\nConnection: upgrade\r\n"),  Err(Upgrade)),
+            ("two upgrades",                get("Upgrade: a\r\nUpgrade: a\r\nConnection: upgrade\r\n"), Err(Twice)),
         ];
         for (case, head, expected) in table {
             let found = read(head.as_bytes()).map(|complete| complete.unwrap().framing);

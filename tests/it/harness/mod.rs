@@ -255,9 +255,14 @@ impl TestGate {
     }
 
     pub fn recipe(pve: &Pve) -> Recipe {
+        Self::before(pve.addr(), &pve.pin)
+    }
+
+    /// In front of an upstream that is no stand-in.
+    pub fn before(upstream: SocketAddr, pin: &Fingerprint) -> Recipe {
         Recipe {
-            upstream: format!("https://{}", pve.addr()),
-            trust: format!("fingerprint = \"{}\"", pve.pin),
+            upstream: format!("https://{upstream}"),
+            trust: format!("fingerprint = \"{pin}\""),
             others: Vec::new(),
             clock: Arc::new(ManualClock::at(START)),
             more: Vec::new(),
