@@ -62,10 +62,6 @@ impl FarSide {
         Self { address, pin, seen, accepting, _scratch: scratch }
     }
 
-    /// Connections so far.
-    pub(super) fn connections(&self) -> usize {
-        self.seen.lock().unwrap().connections.len()
-    }
 
     /// The requests so far, connection by connection. Everything that came must be one.
     pub(super) fn requests(&self) -> Vec<SeenRequest> {

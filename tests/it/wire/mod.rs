@@ -5,12 +5,14 @@
 //! keeps every byte and is read by an oracle of its own.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod differential;
 mod far_side;
 mod oracle;
 mod rows;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+use proptest::prelude::*;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::harness::{Client, HOST, Person, TestGate, Wire};
@@ -199,3 +201,91 @@ async fn every_request_goes_up_in_canonical_form_or_dies_here_with_what_is_behin
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     assert!(cases.len() > 900, "{} cases", cases.len());
 }
+
+/// Every row's bytes, as seeds: with names that mean nothing.
+fn seeds() -> Vec<Vec<u8>> {
+    let words = Words::from([
+        ("port", "8443".to_owned()),
+        ("name", "pve.lan".to_owned()),
+        ("std", "Host: pve.lan:8443¶Origin: https://pve.lan:8443¶".to_owned()),
+        ("up", String::new()),
+        ("who", "Origin: https://pve.lan:8443¶".to_owned()),
+        ("host", "pve.lan:8443".to_owned()),
+    ]);
+    let rows = rows::parse(REQUESTS);
+    rows.iter().flat_map(carried).map(|(_, bytes)| expand(&bytes, &words)).collect()
+}
+
+#[test]
+fn every_seed_is_read_in_pieces_as_the_oracle_reads_it_whole() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/requests");
+    let files: Vec<Vec<u8>> =
+        fs::read_dir(dir).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(files.len() > 50, "{} seeds", files.len());
+
+    for bytes in files.iter().chain(&seeds()) {
+        differential::agree(bytes, differential::cuts(bytes));
+        differential::agree(bytes, std::iter::repeat(1));
+        differential::agree(bytes, std::iter::repeat(usize::MAX));
+    }
+}
+
+/// A change to some bytes, such as an attacker would try.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(u8),
+    Replace(u8),
+    Delete(usize),
+    Repeat(usize),
+}
+
+fn change() -> impl Strategy<Value = (prop::sample::Index, Change)> {
+    let telling = prop::sample::select(b"\r\n \t\0\x0b:;,0159afFG+-_.#/*%\"\x7f\x80\xffHchunked".to_vec());
+    let byte = prop_oneof![4 => telling, 1 => any::<u8>()].boxed();
+    let change = prop_oneof![
+        byte.clone().prop_map(Change::Put),
+        byte.prop_map(Change::Replace),
+        (1..20_usize).prop_map(Change::Delete),
+        (1..60_usize).prop_map(Change::Repeat),
+    ];
+    (any::<prop::sample::Index>(), change)
+}
+
+fn changed(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, Change)]) -> Vec<u8> {
+    for (at, change) in changes {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = at.index(bytes.len());
+        match change {
+            Change::Put(byte) => bytes.insert(at, *byte),
+            Change::Replace(byte) => bytes[at] = *byte,
+            Change::Delete(length) => drop(bytes.drain(at..bytes.len().min(at + length))),
+            Change::Repeat(length) => {
+                let again = bytes[at..bytes.len().min(at + length)].to_vec();
+                bytes.splice(at..at, again);
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn what_is_read_does_not_depend_on_how_it_was_cut_and_is_what_the_oracle_reads(
+        picked in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(change(), 0..4)), 1..4),
+        pieces in prop::collection::vec(1..200_usize, 1..20),
+    ) {
+        let seeds = SEEDS.get_or_init(seeds);
+        let mut bytes = Vec::new();
+        for (seed, changes) in picked {
+            bytes.extend(changed(seed.get(seeds).clone(), &changes));
+        }
+        differential::agree(&bytes, pieces.iter().copied().cycle());
+        differential::agree(&bytes, std::iter::repeat(usize::MAX));
+    }
+}
+
+static SEEDS: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
