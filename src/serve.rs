@@ -246,7 +246,7 @@ fn is_clients_body(error: &UpstreamError) -> bool {
         | UpstreamError::Fields(_)
         | UpstreamError::Silent(_)
         | UpstreamError::Answer(_)
-        | UpstreamError::Upgrade => false,
+        | UpstreamError::BadAnswer(_) => false,
     }
 }
 
@@ -261,7 +261,7 @@ fn trouble<'a>(error: &UpstreamError, expected: &'a str, found: &'a str) -> Upst
         }
         UpstreamError::Connect(ConnectError::Tls { .. })
         | UpstreamError::Answer(_)
-        | UpstreamError::Upgrade => UpstreamTrouble::Broken,
+        | UpstreamError::BadAnswer(_) => UpstreamTrouble::Broken,
         UpstreamError::Fields(_) => UpstreamTrouble::HeadTooLarge,
         UpstreamError::Body(BodyError::TooLarge(limit)) => {
             UpstreamTrouble::BodyTooLarge { limit: u64::try_from(*limit).unwrap_or(u64::MAX) }
@@ -280,7 +280,7 @@ fn fault(error: &UpstreamError) -> Option<(Action, Reason)> {
     let word = match error {
         UpstreamError::Connect(error) => return Some((Action::UpstreamFailure, error.into())),
         UpstreamError::Silent(_) => "upstream_timeout",
-        UpstreamError::Answer(_) | UpstreamError::Upgrade => "upstream_answer",
+        UpstreamError::Answer(_) | UpstreamError::BadAnswer(_) => "upstream_answer",
         UpstreamError::Body(BodyError::Refused(refusal)) => {
             return Some((Action::Refuse, Reason::new("bad_body", refusal)));
         }

@@ -9,18 +9,8 @@
 // The files find each other by the crate's name.
 extern crate self as pvegate;
 
-pub mod connection {
-    #[path = "../../../src/connection/head.rs"]
-    pub mod head;
-    pub mod wire {
-        #[path = "../../../../src/connection/wire/chunked.rs"]
-        pub mod chunked;
-        #[path = "../../../../src/connection/wire/framer.rs"]
-        pub mod framer;
-        #[path = "../../../../src/connection/wire/head.rs"]
-        pub mod head;
-    }
-}
+#[path = "../parser/connection.rs"]
+pub mod connection;
 
 #[path = "../../tests/it/wire/differential.rs"]
 mod differential;

@@ -8,7 +8,12 @@ use rustls_pki_types::ServerName;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Endpoint, body::RequestBody, tolerant::Tolerant};
+use super::{
+    Endpoint,
+    answer::{MAX_FIELD_LINES, MAX_HEAD_BYTES},
+    body::RequestBody,
+    tolerant::Tolerant,
+};
 use crate::{
     time::Clock,
     tls::{self, Host, PinMismatch, TrustError},
@@ -87,7 +92,8 @@ impl Connector {
         let (sender, connection) = self
             .in_time(async {
                 http1::Builder::new()
-                    .max_headers(256)
+                    .max_headers(MAX_FIELD_LINES)
+                    .max_header_size(MAX_HEAD_BYTES)
                     .handshake(TokioIo::new(Tolerant::new(self.tls().await?)))
                     .await
                     .map_err(|error| self.no_tls(io::Error::other(error)))

@@ -7,6 +7,7 @@
 //! of pveproxy must preserve, and why, is told where it is done: fields in `field`, phrases in `reason`,
 //! lengths in `body`, ends of streams in `tolerant`, consoles in `tunnel`.
 
+mod answer;
 mod body;
 mod connector;
 pub mod field;
@@ -31,10 +32,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use answer::BadAnswer;
 pub use body::{MAX_UNMEASURED, ResponseBody};
 pub use connector::ConnectError;
 pub use health::Fault;
 
+use answer::Interim;
 use body::{Done, Fate, RequestBody};
 use nodes::{Node, Nodes};
 use tunnel::{Activity, TunnelEnd};
@@ -180,9 +183,9 @@ pub enum UpstreamError {
     /// The connection ended before an answer, or what came is none.
     #[error("the upstream gave no valid answer")]
     Answer(#[source] hyper::Error),
-    /// A 101 that does not answer the request's upgrade.
-    #[error("the upstream switched protocols unasked")]
-    Upgrade,
+    /// What came can be read in two ways, or answers another request than ours.
+    #[error(transparent)]
+    BadAnswer(#[from] BadAnswer),
 }
 
 impl UpstreamError {
@@ -271,12 +274,13 @@ impl Channel {
         }
         let request = Request::from_parts(bare(head), body);
         let (mut response, line) = self.send(request, lease, &fate).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let switched = match upgrade {
-                Some(upgrade) => self.switch(response, upgrade, grounds),
-                None => Err(UpstreamError::Upgrade),
-            };
-            return switched.map_err(|error| Unanswered { tried: vec![line.address], error });
+        if let Err(bad) = answer::check(&response, upgrade.as_ref().map(|upgrade| &upgrade.protocol)) {
+            return Err(Unanswered { tried: vec![line.address], error: bad.into() });
+        }
+        if let Some(upgrade) = upgrade
+            && response.status() == StatusCode::SWITCHING_PROTOCOLS
+        {
+            return Ok(self.switch(response, upgrade, grounds));
         }
         field::toward_client(response.headers_mut());
         reason::keep(&mut response);
@@ -359,17 +363,23 @@ impl Channel {
     async fn send_on(
         &self,
         sender: &mut http1::SendRequest<RequestBody>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         fate: &Fate,
     ) -> Result<Response<Incoming>, Failed> {
         let limit = self.upstream.settings.idle_timeout;
+        let interim = Interim::count(&mut request);
         let sent = sender.try_send_request(request);
         tokio::pin!(sent);
         // The wait for a head begins when the body is up: a big upload takes as long as it takes.
         let answered = loop {
-            match timeout(limit, sent.as_mut()).await {
-                Err(_) if fate.moved() => {}
-                answered => break answered,
+            tokio::select! {
+                answered = timeout(limit, sent.as_mut()) => match answered {
+                    Err(_) if fate.moved() => {}
+                    answered => break answered,
+                },
+                () = interim.flood() => {
+                    return Err(Failed { unsent: None, error: BadAnswer::Interim.into() });
+                }
             }
         };
         match answered {
@@ -437,11 +447,7 @@ impl Channel {
         mut response: Response<Incoming>,
         upgrade: Upgrade,
         grounds: Grounds,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
-        let answered = response.headers().get(header::UPGRADE);
-        if !answered.is_some_and(|a| a.as_bytes().eq_ignore_ascii_case(upgrade.protocol.as_bytes())) {
-            return Err(UpstreamError::Upgrade);
-        }
+    ) -> Response<ResponseBody> {
         let activity = if upgrade.protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
             Activity::WebSocket
         } else {
@@ -460,7 +466,7 @@ impl Channel {
         let console = lease.open_console(self.upstream.clock.now());
         let tunnel = Tunnel { client: upgrade.client, upstream: to_upstream, console, activity };
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
-        Ok(response.map(|body| ResponseBody::new(body, lease, limit, Done::new(|| {}))))
+        response.map(|body| ResponseBody::new(body, lease, limit, Done::new(|| {})))
     }
 }
 

@@ -103,7 +103,7 @@ impl Gate {
         let now = self.clock.now();
         let form = body::read(body, MAX_FORM, self.settings.form_silence)
             .await
-            .map_err(|error| self.unread(error, head, now))?;
+            .map_err(|error| self.unread(error, client, head, now))?;
         let content_type = head.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let query = head.uri.query().unwrap_or_default();
         let parameters = Parameters::of(query, BodyKind::of(content_type), &form);
@@ -139,7 +139,15 @@ impl Gate {
         Ok(Watched { form, attempt: Some(attempt) })
     }
 
-    fn unread(&self, error: BodyError, head: &request::Parts, now: Timestamp) -> Reply {
+    fn unread(&self, error: BodyError, client: IpAddr, head: &request::Parts, now: Timestamp) -> Reply {
+        if let BodyError::Refused(refusal) = error {
+            self.audit.record(
+                &Event::new(Action::Refuse, Outcome::Failure)
+                    .from(client)
+                    .asked(&head.method, &head.uri)
+                    .because(Reason::new("bad_body", refusal)),
+            );
+        }
         let trouble = match error {
             BodyError::TooLarge(limit) => {
                 UpstreamTrouble::BodyTooLarge { limit: u64::try_from(limit).unwrap_or(u64::MAX) }

@@ -111,7 +111,7 @@ impl Wire {
             .collect();
         let mut answer = Answer { status, reason, fields, body: Vec::new(), closes: false };
         answer.closes = answer.values("connection").iter().any(|value| value.eq_ignore_ascii_case("close"));
-        if method == "HEAD" || status == 304 || (100..200).contains(&status) {
+        if method == "HEAD" || matches!(status, 204 | 304) || (100..200).contains(&status) {
             return Some(answer);
         }
         if answer.values("transfer-encoding").contains(&"chunked") {

@@ -62,7 +62,6 @@ impl FarSide {
         Self { address, pin, seen, accepting, _scratch: scratch }
     }
 
-
     /// The requests so far, connection by connection. Everything that came must be one.
     pub(super) fn requests(&self) -> Vec<SeenRequest> {
         let seen = self.seen.lock().unwrap();

@@ -5,6 +5,7 @@
 //! keeps every byte and is read by an oracle of its own.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod answers;
 mod differential;
 mod far_side;
 mod oracle;
