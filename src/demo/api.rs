@@ -3,7 +3,11 @@
 //! The order of the checks is pveproxy's: method, transfer encoding, target, authentication, CSRF, and only
 //! then type and length of a body.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
@@ -435,7 +439,11 @@ impl Call {
     fn open_console(&self, shared: &Shared, parameters: &Map<String, Value>) -> Value {
         let text = |name: &str| parameters.get(name).and_then(Value::as_str);
         let number = |name: &str| text(name).and_then(|value| value.parse().ok());
-        let default = if self.path.ends_with("/termproxy") { Backend::Terminal } else { Backend::Echo };
+        let default = match shared.settings.console {
+            Some(address) => Backend::Port(address),
+            None if self.path.ends_with("/termproxy") => Backend::Terminal,
+            None => Backend::Echo,
+        };
         let backend =
             Backend::from_parameters(text("standin-mode"), number("standin-bytes"), number("standin-ms"))
                 .unwrap_or(default);
@@ -540,8 +548,27 @@ fn page(shared: &Shared, head: &Head, target: &Target) -> Reply {
         }
         "/pve2/js/stand-in.js" => file("application/javascript", SCRIPT),
         "/pve2/css/stand-in.css" => file("text/css", STYLE),
-        path => Reply::empty(500, &format!("no such file '{}'", path.replace(['\r', '\n'], " "))),
+        path => match file_in(&shared.settings.dirs, path) {
+            Some((content_type, content)) => file(content_type, &content),
+            None => Reply::empty(500, &format!("no such file '{}'", path.replace(['\r', '\n'], " "))),
+        },
     }
+}
+
+/// A file of [`Settings::dirs`] and its type.
+fn file_in(dirs: &[(String, PathBuf)], path: &str) -> Option<(&'static str, String)> {
+    let (dir, name) =
+        dirs.iter().find_map(|(prefix, dir)| Some((dir, path.strip_prefix(prefix.as_str())?)))?;
+    if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    let content_type = match name.rsplit_once('.')?.1 {
+        "html" => "text/html; charset=UTF-8",
+        "css" => "text/css",
+        "js" | "mjs" => "application/javascript",
+        _ => return None,
+    };
+    Some((content_type, std::fs::read_to_string(dir.join(name)).ok()?))
 }
 
 fn escape(text: &str) -> String {

@@ -52,6 +52,7 @@ mod websocket;
 use std::{
     fmt, io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -103,6 +104,11 @@ pub struct Settings {
     pub record_raw_bytes: bool,
     /// Requests, uploads and log lines kept for observation; the counters go on.
     pub remember: usize,
+    /// Files served beside the web interface: the beginning of their path, such as `/novnc/`, and the
+    /// directory they are in.
+    pub dirs: Vec<(String, PathBuf)>,
+    /// What listens on the ports that console calls hand out; `None`: the stand-in's own backends.
+    pub console: Option<SocketAddr>,
     /// Who can sign in.
     pub users: Vec<User>,
     /// API tokens: `user@realm!id` and the secret, a UUID.
@@ -142,6 +148,8 @@ impl Default for Settings {
             real_ip_allow_from: None,
             record_raw_bytes: false,
             remember: 10_000,
+            dirs: Vec::new(),
+            console: None,
             users: vec![
                 User::new("root@pam", "proxmox"),
                 User::new("demo@pve", "demo"),

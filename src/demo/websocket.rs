@@ -3,12 +3,13 @@
 //! pveproxy is stricter than RFC 6455 (no fragments, frames of 128 KiB at most), checks no message types, and
 //! ends without a Close frame of its own. Who may open a tunnel is `api`'s business.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     time::{MissedTickBehavior, interval},
 };
 
@@ -34,6 +35,8 @@ pub(super) enum Backend {
     Ticks(Duration),
     /// Ends at the first byte it gets.
     ServerEnd,
+    /// A real one: what clients send goes there as it is, and what comes from there to them.
+    Port(SocketAddr),
     /// Nobody listens.
     Dead,
 }
@@ -187,7 +190,7 @@ where
     match backend {
         Backend::Bulk(bytes) => bulk(conn, bytes, shared).await,
         Backend::Ticks(every) => converse(conn, backend, Some(every), shared).await,
-        Backend::Terminal | Backend::Echo | Backend::ServerEnd | Backend::Dead => {
+        Backend::Terminal | Backend::Echo | Backend::ServerEnd | Backend::Port(_) | Backend::Dead => {
             converse(conn, backend, None, shared).await
         }
     }
@@ -217,6 +220,19 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut terminal = Terminal::default();
+    let mut port = match backend {
+        Backend::Port(address) => match TcpStream::connect(address).await {
+            Ok(port) => Some(port),
+            Err(_) => return End::Fin,
+        },
+        Backend::Terminal
+        | Backend::Echo
+        | Backend::Bulk(_)
+        | Backend::Ticks(_)
+        | Backend::ServerEnd
+        | Backend::Dead => None,
+    };
+    let mut from_port = vec![0; MAX_PAYLOAD];
     let mut ticks = interval(every.unwrap_or(Duration::from_secs(3600)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -227,6 +243,7 @@ where
                 let (output, ended) = match backend {
                     Backend::Terminal => terminal.input(&payload),
                     Backend::ServerEnd => (Vec::new(), true),
+                    Backend::Port(_) => (Vec::new(), send(port.as_mut(), &payload).await.is_err()),
                     Backend::Echo | Backend::Ticks(_) | Backend::Bulk(_) | Backend::Dead => (payload, false),
                 };
                 for chunk in output.chunks(MAX_PAYLOAD) {
@@ -256,6 +273,10 @@ where
             Frame::Incomplete => {
                 let is_alive = tokio::select! {
                     is_open = conn.fill() => is_open,
+                    count = receive(port.as_mut(), &mut from_port) => match from_port.get(..count) {
+                        None | Some([]) => false,
+                        Some(output) => conn.write(&frame(BINARY, output)).await.is_ok(),
+                    },
                     _ = ticks.tick(), if every.is_some() => conn.write(&frame(BINARY, b"tick\r\n")).await.is_ok(),
                 };
                 if !is_alive {
@@ -263,6 +284,22 @@ where
                 }
             }
         }
+    }
+}
+
+/// Writes to the backend's port, if there is one.
+async fn send(port: Option<&mut TcpStream>, payload: &[u8]) -> io::Result<()> {
+    match port {
+        Some(port) => port.write_all(payload).await,
+        None => Ok(()),
+    }
+}
+
+/// What the backend's port says next, nothing at its end; for ever if there is none.
+async fn receive(port: Option<&mut TcpStream>, output: &mut [u8]) -> usize {
+    match port {
+        Some(port) => port.read(output).await.unwrap_or(0),
+        None => std::future::pending().await,
     }
 }
 
