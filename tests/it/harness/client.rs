@@ -27,7 +27,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use pvegate::time::{Clock as _, SystemClock, Timestamp};
 
-use super::{HOST, START, TestGate};
+use super::{START, TestGate};
 
 /// A client. A clone shares nothing with it but the cookies it had.
 #[derive(Clone)]
@@ -72,10 +72,10 @@ impl Client {
     pub fn new(gate: &TestGate) -> Self {
         Self {
             address: gate.address,
-            host: HOST.to_owned(),
+            host: gate.authority().split(':').next().unwrap().to_owned(),
             source: None,
             authority: gate.authority(),
-            tls: TlsConnector::from(Arc::new(trusting(&gate.ca_pem))),
+            tls: TlsConnector::from(Arc::new(trusting_at(&gate.ca_pem, gate.began))),
             cookies: Vec::new(),
             fields: HeaderMap::new(),
         }

@@ -138,6 +138,8 @@ pub fn identity(dir: &Path, host: &str) -> (Identity, Fingerprint) {
 pub struct TestGate {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
+    /// When it began: its clients judge certificates as of then.
+    pub began: Timestamp,
     pub config: Config,
     pub stages: Arc<Stages>,
     /// PEM of the authority that browsers have to trust.
@@ -153,6 +155,7 @@ pub struct Recipe {
     upstream: String,
     trust: String,
     others: Vec<(String, String)>,
+    host: String,
     clock: Arc<ManualClock>,
     more: Vec<(String, String)>,
     scratch: Arc<Scratch>,
@@ -169,6 +172,12 @@ impl Recipe {
     /// With a clock that begins at this moment: browsers judge certificates by the machine's own.
     pub fn at(mut self, start: Timestamp) -> Self {
         self.clock = Arc::new(ManualClock::at(start));
+        self
+    }
+
+    /// Under another name than [`HOST`]: programs that take no address for a name know `localhost`.
+    pub fn called(mut self, host: &str) -> Self {
+        self.host = host.to_owned();
         self
     }
 
@@ -205,6 +214,7 @@ impl Recipe {
         let running = tokio::spawn(server.run(stopped, Duration::from_secs(1)));
         Ok(TestGate {
             address,
+            began: self.clock.now(),
             clock: self.clock,
             config,
             stages,
@@ -231,7 +241,7 @@ impl Recipe {
         let text = format!(
             "[server]
 listen = [\"{address}\"]
-public_url = \"https://{HOST}:{port}\"
+public_url = \"https://{host}:{port}\"
 {upstream}
 [storage]
 path = \"{dir}/pvegate.db\"
@@ -240,6 +250,7 @@ master_key_file = \"{dir}/master.key\"
 file = \"{dir}/audit.jsonl\"
 journal = false
 ",
+            host = self.host,
             port = address.port(),
         );
         let (config, _) = config::parse(&text, "test", self.more.clone()).unwrap_or_else(|e| panic!("{e}"));
@@ -264,6 +275,7 @@ impl TestGate {
             upstream: format!("https://{upstream}"),
             trust: format!("fingerprint = \"{pin}\""),
             others: Vec::new(),
+            host: HOST.to_owned(),
             clock: Arc::new(ManualClock::at(START)),
             more: Vec::new(),
             scratch: Arc::new(Scratch::new()),
@@ -350,6 +362,18 @@ impl TestGate {
 /// Whether tests whose subject is length run in their long mode: `bash tests/long`.
 pub fn long() -> bool {
     std::env::var_os("LONG").is_some_and(|value| value == "1")
+}
+
+/// Where `bash tests/run` puts packages of other languages: `npm/node_modules` and `venv`.
+///
+/// # Panics
+///
+/// If it never ran here: a test does not skip for want of them.
+pub fn packages() -> PathBuf {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let packages = scratch.parent().unwrap_or(scratch).join("tests");
+    assert!(packages.is_dir(), "{} is not there; `bash tests/run` makes it", packages.display());
+    packages
 }
 
 /// Waits until `condition` holds, looking again whenever something may have happened.
