@@ -8,6 +8,7 @@ mod gate;
 mod harness;
 
 mod cross_site;
+mod consoles;
 mod demo;
 mod harness_itself;
 mod journey;

@@ -139,6 +139,14 @@ impl Browser {
         .await;
     }
 
+    /// Waits until [`Self::eval`] of this gives `wanted`.
+    pub(crate) async fn wait_for_result(&self, script: &str, wanted: &Value) {
+        self.wait(&format!("{wanted} from {script:?}"), async || {
+            (self.try_eval(script).await.ok()? == *wanted).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the path of the URL (no query, no fragment) is `path`.
     pub(crate) async fn wait_for_path(&self, path: &str) {
         self.wait(&format!("the path {path}"), async || {
@@ -177,6 +185,14 @@ impl Browser {
             .then(KeyAction::Down { value })
             .then(KeyAction::Up { value });
         self.within("key", self.client.perform_actions(stroke)).await;
+    }
+
+    /// Types on the keyboard, wherever the focus is.
+    pub(crate) async fn type_keys(&self, text: &str) {
+        let strokes = text.chars().fold(KeyActions::new("keyboard".to_owned()), |strokes, value| {
+            strokes.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.within("keys", self.client.perform_actions(strokes)).await;
     }
 
     /// Presses Tab until the focus leaves the page or comes around, `most` times at most, and
