@@ -1,6 +1,6 @@
 //! Proxmox VE's consoles with what is really at their ends: noVNC before a VNC server with a screen,
 //! xterm.js before a shell.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod backends;
 

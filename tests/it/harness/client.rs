@@ -118,6 +118,17 @@ impl Client {
         self.cookies.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// All of them, as one Cookie field has them.
+    pub fn cookies(&self) -> String {
+        let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("; ")
+    }
+
+    /// A field that every request carries.
+    pub fn carried(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(|value| value.to_str().unwrap())
+    }
+
     pub fn set_cookie(&mut self, name: &str, value: &str) {
         self.cookies.retain(|(n, _)| n != name);
         self.cookies.push((name.to_owned(), value.to_owned()));
@@ -300,8 +311,7 @@ impl Client {
             fields.insert(header::HOST, self.authority.parse().unwrap());
         }
         if !self.cookies.is_empty() {
-            let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            fields.insert(header::COOKIE, pairs.join("; ").parse().unwrap());
+            fields.insert(header::COOKIE, self.cookies().parse().unwrap());
         }
         fields
     }

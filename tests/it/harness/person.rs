@@ -126,11 +126,19 @@ impl Person {
 
     /// Opens a console of the stand-in that echoes; signs in to it first where needed.
     pub async fn console(&mut self) -> Console {
+        let target = self.console_target("echo").await;
+        match self.client.console(&target).await {
+            Ok(console) => console,
+            Err(reply) => panic!("no console: {} {}", reply.status, reply.text()),
+        }
+    }
+
+    /// Asks the stand-in for a console of this mode, and gives the target of its WebSocket.
+    pub async fn console_target(&mut self, mode: &str) -> String {
         if self.client.cookie("PVEAuthCookie").is_none() {
             self.sign_in_to_pve().await;
         }
-        let reply =
-            self.client.post_form("/api2/json/nodes/demo/termproxy", &[("standin-mode", "echo")]).await;
+        let reply = self.client.post_form("/api2/json/nodes/demo/termproxy", &[("standin-mode", mode)]).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let data = &reply.json()["data"];
         let port = data["port"]
@@ -140,10 +148,7 @@ impl Person {
             .append_pair("port", &port)
             .append_pair("vncticket", data["ticket"].as_str().unwrap())
             .finish();
-        match self.client.console(&format!("/api2/json/nodes/demo/vncwebsocket?{query}")).await {
-            Ok(console) => console,
-            Err(reply) => panic!("no console: {} {}", reply.status, reply.text()),
-        }
+        format!("/api2/json/nodes/demo/vncwebsocket?{query}")
     }
 }
 
