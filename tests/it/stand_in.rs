@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::harness::Scratch;
+
 const NOW: i64 = 1_795_528_951; // Tue, 24 Nov 2026 14:02:31 GMT
 const TOKEN: &str = "root@pam!demo=6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
 /// For what comes at once: long enough for a busy machine.
@@ -467,6 +469,26 @@ async fn the_index_names_the_user_of_the_cookie_and_other_paths_are_refused_by_n
     assert_eq!(pve.ask(&get("/x%20y", "")).await.status, "500 no such file '/x y'");
     assert_eq!(pve.ask(&get("/api2/zzz", "")).await.status, "501 no such uri");
     assert_eq!(pve.ask(&get("/api2", "")).await.status, "501 no such uri");
+}
+
+#[tokio::test]
+async fn files_that_a_test_brings_are_served_and_nothing_beside_them() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.path().join("pages/core")).unwrap();
+    std::fs::write(scratch.path().join("pages/core/rfb.js"), "export default 1;").unwrap();
+    std::fs::write(scratch.path().join("secret.js"), "secret").unwrap();
+    let dirs = vec![("/novnc/".to_owned(), scratch.path().join("pages"))];
+    let pve = Pve::start(Settings { dirs, idle: IDLE, ..Settings::quick() }).await;
+
+    let script = pve.ask(&get("/novnc/core/rfb.js", "")).await;
+
+    assert_eq!((script.status.as_str(), script.body.as_slice()), ("200 OK", &b"export default 1;"[..]));
+    assert_eq!(script.field("content-type"), Some("application/javascript"));
+    let secret = scratch.path().join("secret.js").display().to_string();
+    for path in ["../secret.js", "%2e%2e%2fsecret.js", "core/../../secret.js", secret.as_str(), "core", ""] {
+        let refused = pve.ask(&get(&format!("/novnc/{path}"), "")).await;
+        assert!(refused.status.starts_with("500 no such file"), "{path}: {}", refused.status);
+    }
 }
 
 // 5. Cookies
