@@ -138,6 +138,8 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Files where a decision, verdict or refusal is made or taken up: a new variant must make somebody look.
 const DECIDING: &[&str] = &[
     "connection/head.rs",
+    "connection/wire/chunked.rs",
+    "connection/wire/framer.rs",
     "gate/live.rs",
     "gate/mod.rs",
     "gate/permitted.rs",
@@ -147,6 +149,7 @@ const DECIDING: &[&str] = &[
     "serve.rs",
     "upstream/health.rs",
     "upstream/nodes.rs",
+    "upstream/answer.rs",
 ];
 
 /// Longest file. What is longer is most often two subjects.

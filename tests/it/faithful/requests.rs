@@ -22,7 +22,7 @@ async fn odd_methods_and_odd_paths_arrive_byte_for_byte() {
         ("OPTIONS", "/api2/json/version"),
         ("PATCH",   "/api2/json/version"),
         ("PROPFIND", "/api2/json/version"),
-        ("x-Odd",   "/api2/json/version"),
+        ("X-ODD",   "/api2/json/version"),
         ("GET",     long.as_str()),
     ];
     for (method, target) in table {
