@@ -33,6 +33,8 @@ pub enum Purpose {
     RecoveryCodes,
     /// Made-up credentials for names that nobody has.
     FakeCredentials,
+    /// Keyed hashes of the secrets of API tokens.
+    ApiTokens,
 }
 
 impl Purpose {
@@ -43,6 +45,7 @@ impl Purpose {
             Self::CeremonyState => b"pvegate/1/ceremony-state",
             Self::RecoveryCodes => b"pvegate/1/recovery-codes",
             Self::FakeCredentials => b"pvegate/1/fake-credentials",
+            Self::ApiTokens => b"pvegate/1/api-tokens",
         }
     }
 }
@@ -309,6 +312,7 @@ mod tests {
             Purpose::CeremonyState,
             Purpose::RecoveryCodes,
             Purpose::FakeCredentials,
+            Purpose::ApiTokens,
         ];
         for (i, a) in purposes.iter().enumerate() {
             assert_eq!(master.derive(*a), master.derive(*a));

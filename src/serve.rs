@@ -21,7 +21,7 @@ use crate::{
     admission::{Admission, Admitted},
     audit::{Action, Event, Outcome, Reason},
     connection::{self, head, reply::Reply},
-    gate::{Decision, Gate, Permitted, ReadAnswer, portal::UpstreamTrouble},
+    gate::{Decision, Gate, Permitted, ReadAnswer, api_token, portal::UpstreamTrouble},
     names,
     upstream::{Channel, ConnectError, ResponseBody, Unanswered, Upstream, UpstreamError},
 };
@@ -139,6 +139,8 @@ async fn request(visitor: &Visitor, incoming: Result<Request<Incoming>, Box<head
         authority: gate.authority(),
         host: url.host(),
         server_name: visitor.server_name.as_deref(),
+        aliases: gate.aliases(),
+        api_token: api_token::is_claimed(incoming.headers()),
     };
     let checked = match incoming.and_then(|incoming| head::check(incoming, &rules)) {
         Ok(checked) => checked,
@@ -187,8 +189,10 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
     let outline = outline(permitted.request());
     let is_admin = permitted.is_admin();
     let attempt = permitted.take_attempt();
+    let grounds = permitted.grounds().clone();
     match visitor.channel.forward(permitted).await {
         Ok(response) => {
+            gate.answered(visitor.client, &grounds, &outline, response.status());
             let hold = Some(response.body().hold());
             let response = match attempt {
                 Some(attempt) => attempt.read(response),
@@ -226,8 +230,10 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
 /// What a page about a fault needs of a request that was sent on.
 fn outline(request: &Request<Incoming>) -> request::Parts {
     let mut fields = HeaderMap::new();
+    // A program with an API token is told in JSON, whatever it accepts.
+    let is_program = api_token::is_claimed(request.headers());
     for name in [header::ACCEPT, header::ACCEPT_LANGUAGE, header::COOKIE] {
-        if let Some(value) = request.headers().get(&name) {
+        if !is_program && let Some(value) = request.headers().get(&name) {
             fields.insert(name, value.clone());
         }
     }

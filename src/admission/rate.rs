@@ -97,13 +97,19 @@ impl fmt::Debug for SignInRate {
 /// still for one reading and goes on from there. Otherwise everybody with a full count would wait
 /// until the clock shows the old time again.
 #[derive(Clone)]
-struct Steady {
+pub(crate) struct Steady {
     clock: Arc<dyn Clock>,
     seen: Arc<Mutex<(Timestamp, Duration)>>,
 }
 
+impl std::fmt::Debug for Steady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Steady")
+    }
+}
+
 impl Steady {
-    fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let seen = (clock.now(), Duration::ZERO);
         Self { clock, seen: Arc::new(Mutex::new(seen)) }
     }

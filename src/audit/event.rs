@@ -20,6 +20,8 @@ pub struct Event {
     pub client: Option<IpAddr>,
     /// Whose account, if somebody has it. What else is typed for a name may be a secret in the wrong field.
     pub user: Option<String>,
+    /// Which API token, by its name: never its secret.
+    pub token: Option<String>,
     /// How somebody signed in or tried to.
     pub method: Option<FailedMethod>,
     /// The session it concerns.
@@ -53,6 +55,14 @@ pub enum Action {
     Refuse,
     /// Somebody signed in proved a change of theirs, or tried to.
     StepUp,
+    /// An API token was let through.
+    ApiTokenAllow,
+    /// An API token was refused, by the gate or by Proxmox VE.
+    ApiTokenRefuse,
+    /// A rule for an API token was written.
+    ApiRuleAdd,
+    /// The rules for an API token were removed.
+    ApiRuleRemove,
     /// An invitation was made.
     InviteCreate,
     /// An invitation was used, or somebody tried to.
@@ -102,6 +112,10 @@ impl Action {
             Self::SessionRevoke => "session-revoke",
             Self::Refuse => "refuse",
             Self::StepUp => "step-up",
+            Self::ApiTokenAllow => "api-token-allow",
+            Self::ApiTokenRefuse => "api-token-refuse",
+            Self::ApiRuleAdd => "api-rule-add",
+            Self::ApiRuleRemove => "api-rule-remove",
             Self::InviteCreate => "invite-create",
             Self::InviteUse => "invite-use",
             Self::FactorAdd => "factor-add",
@@ -132,6 +146,10 @@ impl Action {
             (Self::StepUp, Outcome::Success) => ("authentication", "info"),
             (Self::StepUp, Outcome::Failure) => ("authentication", "denied"),
             (Self::Refuse, _) => ("web", "denied"),
+            (Self::ApiTokenAllow, _) => ("authentication", "allowed"),
+            (Self::ApiTokenRefuse, _) => ("authentication", "denied"),
+            (Self::ApiRuleAdd, _) => ("configuration", "creation"),
+            (Self::ApiRuleRemove, _) => ("configuration", "deletion"),
             (Self::InviteCreate | Self::UserAdd | Self::FactorAdd, _) => ("iam", "creation"),
             (Self::InviteUse | Self::RecoveryUse | Self::RecoveryRenew, Outcome::Success) => {
                 ("iam", "change")
@@ -214,6 +232,7 @@ impl Event {
             outcome,
             client: None,
             user: None,
+            token: None,
             method: None,
             session: None,
             reason: None,
@@ -236,6 +255,13 @@ impl Event {
     #[must_use]
     pub fn of(mut self, user: &UserName) -> Self {
         self.user = Some(user.to_string());
+        self
+    }
+
+    /// Concerning this API token, `user@realm!id`.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -331,6 +357,9 @@ impl Event {
         if let Some(user) = &self.user {
             set(&["user", "name"], json!(user));
         }
+        if let Some(token) = &self.token {
+            set(&["pvegate", "token"], json!(token));
+        }
         if let Some(method) = self.method {
             set(&["pvegate", "method"], json!(method.0));
         }
@@ -367,7 +396,11 @@ impl Event {
     pub fn to_line(&self) -> String {
         let head = match (self.action, self.outcome) {
             (
-                Action::SignIn | Action::UpstreamSignIn | Action::InviteUse | Action::RecoveryUse,
+                Action::SignIn
+                | Action::UpstreamSignIn
+                | Action::InviteUse
+                | Action::RecoveryUse
+                | Action::ApiTokenRefuse,
                 Outcome::Failure,
             ) => "authentication failure",
             (Action::SignIn, Outcome::Success) => "signed in",
@@ -383,6 +416,9 @@ impl Event {
         }
         if let Some(user) = &self.upstream_user {
             let _ = write!(details, " upstream_user=\"{}\"", Escaped(user));
+        }
+        if let Some(token) = &self.token {
+            let _ = write!(details, " token=\"{}\"", Escaped(token));
         }
         if let Some(method) = self.method {
             let _ = write!(details, " method={}", method.0);

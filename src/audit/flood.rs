@@ -22,9 +22,11 @@ pub(super) struct Floods {
     by_source: HashMap<Source, Window>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Source {
     One(IpAddr),
+    /// An API token that is let through, which programs use as fast as they can.
+    Token(IpAddr, String),
     /// Those that came when there were too many to tell apart.
     Others,
 }
@@ -39,8 +41,11 @@ struct Window {
 impl Floods {
     /// Whether to write this event now. If not, it is part of a later line.
     pub(super) fn is_to_be_written(&mut self, event: &Event, now: Timestamp) -> bool {
-        let (Action::Refuse, Some(client)) = (event.action, event.client) else { return true };
-        let mut source = Source::One(client);
+        let mut source = match (event.action, event.client, &event.token) {
+            (Action::Refuse | Action::ApiTokenRefuse, Some(client), _) => Source::One(client),
+            (Action::ApiTokenAllow, Some(client), Some(token)) => Source::Token(client, token.clone()),
+            _ => return true,
+        };
         if !self.by_source.contains_key(&source) && self.by_source.len() >= SOURCES {
             source = Source::Others;
         }

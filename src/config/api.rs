@@ -1,4 +1,4 @@
-//! `[[api.rule]]`: what API tokens may do.
+//! `[[api.rule]]`: what API tokens may do; and `server.aliases`, which are for them alone.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,11 @@ use super::{
     take::{Check, Found},
 };
 use crate::{
-    gate::api_token::{PathPattern, Rule, SecretHash, TokenId},
+    connection::head::Alias,
+    gate::{
+        PublicUrl,
+        api_token::{PathPattern, Rule, SecretHash, TokenId},
+    },
     time::Timestamp,
 };
 
@@ -18,6 +22,18 @@ const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 impl Check<'_> {
     pub(super) fn api_rules(&mut self) -> Option<Vec<Rule>> {
         self.each("api.rule", |rule| rule.api_rule())
+    }
+
+    pub(super) fn aliases(&mut self) -> Option<Vec<Alias>> {
+        let Found { value, .. } = self.list(&keys::ALIASES)?;
+        self.all(&keys::ALIASES, Code::BadAlias, value, |text| {
+            // An alias is what a public URL has behind `https://`.
+            let url = PublicUrl::parse(&format!("https://{text}"))
+                .ok()
+                .filter(|_| !text.contains('/'))
+                .ok_or("it is not a host, or a host and a port, such as pve.internal:8443")?;
+            Ok(Alias { authority: url.authority(), host: url.host().to_owned() })
+        })
     }
 
     fn api_rule(&mut self) -> Option<Rule> {

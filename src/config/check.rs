@@ -41,6 +41,7 @@ pub(super) fn check(
     check.schema();
     let listen = check.listen();
     let public_url = check.public_url();
+    let aliases = check.aliases();
     let max_connections = check.number(&keys::MAX_CONNECTIONS);
     let tls = check.tls();
     let upstream = check.upstream(public_url.as_ref());
@@ -75,6 +76,7 @@ pub(super) fn check(
             auth: auth?,
             sign_ins_a_minute: u32::try_from(sign_ins?).ok().and_then(NonZeroU32::new)?,
             form_silence: form_silence?.value,
+            aliases: aliases?,
             api_rules: api_rules?,
         },
         pages: pages?,

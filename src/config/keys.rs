@@ -157,6 +157,9 @@ keys! {
     PUBLIC_URL "server.public_url" Kind::Text, None, Some(r#""https://pve.example.com""#),
         "The only origin that browsers may use; passkeys are bound to its host.\n\
          Changing the host later makes every passkey useless, so choose a name that stays.";
+    ALIASES "server.aliases" Kind::List, Some("[]"), None,
+        "Other names or addresses, e.g. \"10.0.0.5\" or \"pve.internal:8443\", under which programs with an API\n\
+         token may ask for the gate. Browsers may not.";
     MAX_CONNECTIONS "server.max_connections" Kind::Number { min: 1, max: 1_000_000 }, Some("10000"), None,
         "Connections in all; further ones are closed at once.";
 

@@ -197,6 +197,8 @@ mod tests {
             (r#"server.max_connections = 1_000_001"#,             Code::OutOfRange),
             (r#"server.max_connections = 1.5"#,                   Code::WrongType),
             (r#"server.max_connections = 99999999999999999999"#,  Code::WrongType),
+            (r#"server.aliases = ["https://pve"]"#,               Code::BadAlias),
+            (r#"server.aliases = ["pve/"]"#,                      Code::BadAlias),
             (r#"tls.source = "files""#,                           Code::NoCertificate),
             (r#"tls.source = "acme""#,                            Code::BadChoice),
             (r#"tls.cert = "/a""#,                                Code::NoEffect),

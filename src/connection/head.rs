@@ -37,7 +37,13 @@ const SINGLE: [header::HeaderName; 6] = [
 /// [`check`] makes one:
 ///
 /// ```
-/// let rules = pvegate::connection::head::Rules { authority: "pve.lan", host: "pve.lan", server_name: None };
+/// let rules = pvegate::connection::head::Rules {
+///     authority: "pve.lan",
+///     host: "pve.lan",
+///     server_name: None,
+///     aliases: &[],
+///     api_token: false,
+/// };
 /// let request = http::Request::get("/").header("host", "pve.lan").body(()).unwrap();
 /// let checked = pvegate::connection::head::check(request, &rules).unwrap();
 /// ```
@@ -67,6 +73,21 @@ pub struct Rules<'a> {
     pub host: &'a str,
     /// The name that the client asked for in the TLS handshake.
     pub server_name: Option<&'a str>,
+    /// Other authorities, which a request with an API token may name.
+    pub aliases: &'a [Alias],
+    /// Whether this request comes with an API token.
+    pub api_token: bool,
+}
+
+/// Another name of the gate, under which programs with an API token may ask for it.
+///
+/// Browsers may not: passkeys, cookies and the checks of Origin are bound to the one public URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// `host[:port]`, in lower case, without the port 443: as clients write it into the Host field.
+    pub authority: String,
+    /// The host alone; IPv6 in brackets.
+    pub host: String,
 }
 
 /// Why a head is refused.
@@ -230,10 +251,14 @@ fn examine(head: &request::Parts, rules: &Rules<'_>) -> Result<(), HeadRefusal> 
         return Err(HeadRefusal::Twice);
     }
     let host = head.headers.get(header::HOST).ok_or(HeadRefusal::NoHost)?;
-    if !host.as_bytes().eq_ignore_ascii_case(rules.authority.as_bytes()) {
-        return Err(HeadRefusal::ForeignHost);
-    }
-    if rules.server_name.is_some_and(|name| name != rules.host) {
+    let is = |authority: &str| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
+    let host = if is(rules.authority) {
+        rules.host
+    } else {
+        let mut aliases = rules.aliases.iter().filter(|_| rules.api_token);
+        &aliases.find(|alias| is(&alias.authority)).ok_or(HeadRefusal::ForeignHost)?.host
+    };
+    if rules.server_name.is_some_and(|name| name != host) {
         return Err(HeadRefusal::ServerName);
     }
     framing(&head.headers)?;
@@ -309,8 +334,13 @@ fn upgrade(head: &request::Parts) -> Result<(), HeadRefusal> {
 mod tests {
     use super::*;
 
-    const RULES: Rules<'_> =
-        Rules { authority: "pve.lan:8443", host: "pve.lan", server_name: Some("pve.lan") };
+    const RULES: Rules<'_> = Rules {
+        authority: "pve.lan:8443",
+        host: "pve.lan",
+        server_name: Some("pve.lan"),
+        aliases: &[],
+        api_token: false,
+    };
 
     fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request<()> {
         let mut request = Request::builder().method(method).uri(target);
@@ -367,6 +397,30 @@ mod tests {
             let verdict =
                 check(request(method, target, fields), &RULES).map(|_| ()).map_err(|refused| refused.refusal);
             assert_eq!(verdict, *expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_for_api_tokens_only_and_goes_with_its_own_name_in_the_handshake() {
+        let alias = |authority: &str, host: &str| Alias { authority: authority.into(), host: host.into() };
+        let aliases = [alias("10.0.0.5:8443", "10.0.0.5"), alias("pve.internal", "pve.internal")];
+        let rules = |api_token, server_name| Rules { aliases: &aliases, api_token, server_name, ..RULES };
+        #[rustfmt::skip]
+        let table = [
+            ("pve.lan:8443",      true,  Some("pve.lan"),      Ok(())),
+            ("pve.internal",      true,  Some("pve.internal"), Ok(())),
+            ("PVE.internal",      true,  Some("pve.internal"), Ok(())),
+            ("10.0.0.5:8443",     true,  None,                 Ok(())),
+            ("10.0.0.5",          true,  None,                 Err(HeadRefusal::ForeignHost)),
+            ("pve.internal:8443", true,  None,                 Err(HeadRefusal::ForeignHost)),
+            ("pve.internal",      false, Some("pve.internal"), Err(HeadRefusal::ForeignHost)),
+            ("pve.internal",      true,  Some("pve.lan"),      Err(HeadRefusal::ServerName)),
+            ("pve.lan:8443",      true,  Some("pve.internal"), Err(HeadRefusal::ServerName)),
+        ];
+        for (host, api_token, server_name, expected) in table {
+            let request = request("GET", "/", &[("host", host)]);
+            let verdict = check(request, &rules(api_token, server_name)).map(|_| ()).map_err(|it| it.refusal);
+            assert_eq!(verdict, expected, "{host} {api_token} {server_name:?}");
         }
     }
 

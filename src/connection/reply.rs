@@ -1,5 +1,7 @@
 //! Responses of our own, and the security fields that each of them carries.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
@@ -70,6 +72,28 @@ impl Reply {
         let value =
             serde_json::json!({ "error": "sign_in_required", "sign_in_url": sign_in_url, "data": null });
         Self::json(StatusCode::UNAUTHORIZED, &value).with_phrase(names::SIGN_IN_PHRASE)
+    }
+
+    /// A request with an API token is refused: JSON and a phrase, whatever it accepts.
+    #[must_use]
+    pub fn api_token(
+        status: StatusCode,
+        word: &str,
+        phrase: &'static str,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        // In whole seconds, and never too early.
+        let seconds =
+            retry_after.map(|wait| u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX));
+        let mut value = serde_json::json!({ "error": word, "message": phrase, "data": null });
+        if let (Some(seconds), Some(object)) = (seconds, value.as_object_mut()) {
+            object.insert("retry_after".to_owned(), seconds.into());
+        }
+        let reply = Self::json(status, &value).with_phrase(phrase);
+        match seconds {
+            Some(seconds) => reply.with(header::RETRY_AFTER, seconds.into()),
+            None => reply,
+        }
     }
 
     /// Bytes of any type.

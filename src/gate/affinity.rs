@@ -5,6 +5,7 @@
 
 use std::{
     num::NonZeroU64,
+    sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -33,6 +34,8 @@ impl NodeKey {
 pub enum Party {
     /// Somebody who is signed in.
     Session(SessionId),
+    /// A program with this API token, by its name.
+    Token(Arc<str>),
 }
 
 impl Party {
@@ -40,6 +43,7 @@ impl Party {
     pub fn hash_into(&self, mut take: impl FnMut(&[u8])) {
         match self {
             Self::Session(id) => take(&id.0),
+            Self::Token(name) => take(name.as_bytes()),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Gate {
             tick.tick().await;
             let now = self.clock.now();
             self.audit.write_floods();
+            self.api_rules.sweep(now);
             self.end_what_is_over(now).await;
             if written.elapsed() >= WRITE_ACTIVITY {
                 written = Instant::now();

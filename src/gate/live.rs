@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::{
     SessionLimits,
     affinity::{NodeKey, Party, Pin},
+    live_rule::LiveRule,
     session::{self, Times},
 };
 use crate::{
@@ -309,50 +310,86 @@ fn gravity(reason: EndReason) -> u8 {
     }
 }
 
-/// What is running in a session holds a lease on it, and stops when the lease is over.
+/// What is running in a session, or by a rule for API tokens, holds a lease on it, and stops when the
+/// lease is over.
 #[derive(Debug, Clone)]
-pub struct Lease {
-    session: Arc<LiveSession>,
+pub struct Lease(On);
+
+#[derive(Debug, Clone)]
+enum On {
+    Session(Arc<LiveSession>),
+    Rule(Arc<LiveRule>),
 }
 
 impl Lease {
     pub(super) fn new(session: Arc<LiveSession>) -> Self {
-        Self { session }
+        Self(On::Session(session))
     }
 
-    /// Winds the session's idle clock.
+    pub(super) fn on_rule(rule: Arc<LiveRule>) -> Self {
+        Self(On::Rule(rule))
+    }
+
+    /// The rule for API tokens that it is on, if it is on one.
+    pub(super) fn rule(&self) -> Option<&Arc<LiveRule>> {
+        match &self.0 {
+            On::Session(_) => None,
+            On::Rule(rule) => Some(rule),
+        }
+    }
+
+    /// Winds the session's idle clock; a rule has none.
     pub fn touch(&self, now: Timestamp) {
-        self.session.touch(now);
+        match &self.0 {
+            On::Session(session) => session.touch(now),
+            On::Rule(_) => {}
+        }
     }
 
     /// Whose requests hold such a lease.
     #[must_use]
     pub fn party(&self) -> Party {
-        Party::Session(self.session.id)
+        match &self.0 {
+            On::Session(session) => Party::Session(session.id),
+            On::Rule(rule) => Party::Token(rule.rule().token.as_str().into()),
+        }
     }
 
-    /// The upstream node that serves the session.
+    /// The upstream node that serves the session, or the rule.
     #[must_use]
     pub fn node(&self) -> Option<NodeKey> {
-        self.session.node.get()
+        match &self.0 {
+            On::Session(session) => session.node.get(),
+            On::Rule(rule) => rule.node.get(),
+        }
     }
 
-    /// From here on this upstream node serves the session, unless it has moved since `before` was asked.
+    /// From here on this upstream node serves it, unless it has moved since `before` was asked.
     pub fn stay_with(&self, before: Option<NodeKey>, node: NodeKey) {
-        self.session.node.set(before, node);
+        match &self.0 {
+            On::Session(session) => session.node.set(before, node),
+            On::Rule(rule) => rule.node.set(before, node),
+        }
     }
 
     pub(super) fn is_admin(&self) -> bool {
-        match self.session.user().role {
-            Role::Admin => true,
-            Role::User => false,
+        match &self.0 {
+            On::Session(session) => match session.user().role {
+                Role::Admin => true,
+                Role::User => false,
+            },
+            On::Rule(_) => false,
         }
     }
 
     /// Whether a transfer has to be cut; see [`Lease::transfer_over`].
     #[must_use]
     pub fn is_transfer_over(&self) -> bool {
-        (*self.session.over.borrow()).is_some_and(session::cuts_transfers)
+        match &self.0 {
+            On::Session(session) => (*session.over.borrow()).is_some_and(session::cuts_transfers),
+            // A rule ends by its date, and lets them finish.
+            On::Rule(_) => false,
+        }
     }
 
     /// Returns when a running transfer has to be cut, and why.
@@ -360,21 +397,36 @@ impl Lease {
         self.over(session::cuts_transfers).await
     }
 
-    /// Opens a console in the session.
+    /// Opens a console.
     #[must_use]
     pub fn open_console(&self, now: Timestamp) -> OpenConsole {
         let console = Arc::new(Console {
             last_active_at: AtomicI64::new(now.millis()),
             idle: watch::Sender::new(false),
         });
-        let mut consoles = self.session.consoles.lock().unwrap_or_else(PoisonError::into_inner);
-        consoles.push(Arc::downgrade(&console));
-        drop(consoles);
+        match &self.0 {
+            On::Session(session) => {
+                let mut consoles = session.consoles.lock().unwrap_or_else(PoisonError::into_inner);
+                consoles.push(Arc::downgrade(&console));
+            }
+            // Nobody sits at it, so nobody is ever idle: a migration takes hours.
+            On::Rule(_) => {}
+        }
         OpenConsole { lease: self.clone(), console }
     }
 
     async fn over(&self, counts: impl Fn(EndReason) -> bool) -> EndReason {
-        let mut over = self.session.over.subscribe();
+        let session = match &self.0 {
+            On::Session(session) => session,
+            On::Rule(rule) => {
+                if !counts(EndReason::Expired) {
+                    std::future::pending::<()>().await;
+                }
+                rule.over().await;
+                return EndReason::Expired;
+            }
+        };
+        let mut over = session.over.subscribe();
         match over.wait_for(|over| over.is_some_and(&counts)).await {
             Ok(reason) => (*reason).unwrap_or(EndReason::Revoked),
             // The sender lives in the session, which this lease holds.
@@ -399,7 +451,7 @@ pub struct OpenConsole {
 /// Why a console has to close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsoleOver {
-    /// Its session is over.
+    /// Its session, or the rule for its API token, is over.
     Session(EndReason),
     /// Nobody used it for too long.
     Idle,

@@ -10,6 +10,7 @@ pub mod ceremony;
 pub mod cookie;
 mod json;
 pub mod live;
+mod live_rule;
 pub mod lockout;
 mod permitted;
 pub mod policy;
@@ -46,15 +47,20 @@ use crate::{
     account::{Authenticator, Scope, SessionId},
     admission::rate::SignInRate,
     audit::{self, Action, Event, Outcome, Reason},
-    connection::{head::Checked, reply::Reply},
+    connection::{
+        head::{Alias, Checked},
+        reply::Reply,
+    },
     secret::{Key, MasterKey, Purpose},
     status,
     store::{Added, StoreError, StoreThread},
     time::{Clock, Timestamp},
 };
+use api_token::Claim;
 use ceremony::{password::Passwords, webauthn::RelyingParty};
 use cookie::{KeyRing, SessionSecret};
 use live::{LiveSession, LiveSessions};
+use live_rule::{LiveRules, Refused};
 use policy::{Facts, Refusal, SessionFact, Verdict};
 use portal::Portal;
 use pve_call::{Call, Class};
@@ -72,6 +78,8 @@ pub struct Settings {
     pub sign_ins_a_minute: NonZeroU32,
     /// Longest silence inside a form that is sent to the gate itself.
     pub form_silence: Duration,
+    /// Other names under which programs with an API token may ask for the gate.
+    pub aliases: Vec<Alias>,
     /// What API tokens may do; none means none.
     pub api_rules: Vec<api_token::Rule>,
 }
@@ -120,6 +128,7 @@ pub struct Gate {
     question_rate: SignInRate,
     decoy: Authenticator,
     pve_sign_ins: Arc<pve_sign_in::Watch>,
+    api_rules: LiveRules,
     store_is_silent: AtomicBool,
     portal: Portal,
     nodes: Arc<status::Nodes>,
@@ -198,6 +207,7 @@ impl Gate {
         let question_rate = SignInRate::new(questions, clock.clone());
         let pve_sign_ins = pve_sign_in::Watch::new(settings.sign_ins_a_minute, audit.clone());
         let decoy = portal::sign_in::decoy(&master.derive(Purpose::FactorSecrets));
+        let api_rules = LiveRules::new(&settings, master.derive(Purpose::ApiTokens), &clock);
         Ok(Self {
             origin: settings.public_url.origin(),
             relying_party: RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials)),
@@ -215,6 +225,7 @@ impl Gate {
             question_rate,
             decoy,
             pve_sign_ins: Arc::new(pve_sign_ins),
+            api_rules,
             store_is_silent: AtomicBool::new(false),
         })
     }
@@ -229,6 +240,9 @@ impl Gate {
         let now = self.clock.now();
         if self.store_is_silent.load(Ordering::Relaxed) {
             return Decision::Reply(self.portal.store_is_silent(&head, now));
+        }
+        if api_token::is_claimed(&head.headers) {
+            return self.decide_by_token(client, head, body, now);
         }
         let visitor = match self.visitor(&head.headers, now).await {
             Ok(visitor) => visitor,
@@ -293,6 +307,82 @@ impl Gate {
         }
     }
 
+    /// Decides about a request that comes with an API token. Sessions, cookies and origins play no part: no
+    /// page of another site can send such a field unasked.
+    fn decide_by_token<B>(
+        &self,
+        client: ClientAddr,
+        mut head: http::request::Parts,
+        body: B,
+        now: Timestamp,
+    ) -> Decision<B> {
+        let call = api_token::Call {
+            client: client.ip(),
+            method: &head.method,
+            path: head.uri.path(),
+            tunnel: head.headers.contains_key(header::UPGRADE),
+            now,
+        };
+        let read = pve_call::Call::of_head(&head);
+        let claim = api_token::claim(&head.headers).unwrap_or(Claim::Broken);
+        let admitted = self.api_rules.admit(client, claim, &call);
+        let event = |action, outcome| {
+            let event = Event::new(action, outcome)
+                .from(client.ip())
+                .asked(&head.method, &head.uri)
+                .calling(read.class.as_str(), read.path.as_str());
+            match claim {
+                Claim::Token(presented) => event.with_token(presented.id()),
+                Claim::Broken => event,
+            }
+        };
+        match admitted {
+            Ok(rule) => {
+                self.audit.record(&event(Action::ApiTokenAllow, Outcome::Success));
+                // A ticket in a cookie would win over the token.
+                head.headers.remove(header::COOKIE);
+                let grounds = Grounds::ApiToken(Lease::on_rule(rule));
+                Decision::Forward(Permitted::new(Request::from_parts(head, body), grounds))
+            }
+            Err(Refused { refusal, retry_after }) => {
+                self.audit.record(&event(Action::ApiTokenRefuse, Outcome::Failure).because(refusal));
+                Decision::Reply(Reply::api_token(
+                    refusal.status(),
+                    refusal.word(),
+                    refusal.phrase(),
+                    retry_after,
+                ))
+            }
+        }
+    }
+
+    /// Takes in how Proxmox VE answered a request that was let through on these grounds: a token that it
+    /// refuses is counted against its rule, and audited.
+    pub fn answered(
+        &self,
+        client: ClientAddr,
+        grounds: &Grounds,
+        outline: &http::request::Parts,
+        status: http::StatusCode,
+    ) {
+        let rule = match grounds {
+            Grounds::Session(_) => return,
+            Grounds::ApiToken(lease) => lease.rule(),
+        };
+        if let Some(rule) = rule
+            && status == http::StatusCode::UNAUTHORIZED
+        {
+            rule.was_refused_upstream(self.clock.now());
+            self.audit.record(
+                &Event::new(Action::ApiTokenRefuse, Outcome::Failure)
+                    .from(client.ip())
+                    .with_token(rule.rule().token.as_str())
+                    .asked(&outline.method, &outline.uri)
+                    .because(Reason::new("token_upstream", "Proxmox VE answered 401")),
+            );
+        }
+    }
+
     /// The pages, for refusals that other stages have found.
     #[must_use]
     pub fn portal(&self) -> &Portal {
@@ -309,6 +399,12 @@ impl Gate {
     #[must_use]
     pub fn authority(&self) -> &str {
         self.origin.strip_prefix("https://").unwrap_or(&self.origin)
+    }
+
+    /// Other names, for programs with an API token.
+    #[must_use]
+    pub fn aliases(&self) -> &[Alias] {
+        &self.settings.aliases
     }
 
     /// Where events go.

@@ -49,6 +49,8 @@ impl std::fmt::Debug for SignIn {
 pub enum Grounds {
     /// A session that is alive; what the request starts ends with it.
     Session(Lease),
+    /// A rule for the API token that it comes with; a tunnel ends with the rule.
+    ApiToken(Lease),
 }
 
 impl<R> Permitted<R> {
@@ -81,7 +83,13 @@ impl<R> Permitted<R> {
     pub fn is_admin(&self) -> bool {
         match &self.grounds {
             Grounds::Session(lease) => lease.is_admin(),
+            Grounds::ApiToken(_) => false,
         }
+    }
+
+    /// On what grounds.
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
     }
 
     /// The request and the grounds.
@@ -95,7 +103,7 @@ impl Grounds {
     #[must_use]
     pub fn lease(&self) -> &Lease {
         match self {
-            Self::Session(lease) => lease,
+            Self::Session(lease) | Self::ApiToken(lease) => lease,
         }
     }
 }

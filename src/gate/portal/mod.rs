@@ -26,7 +26,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header, request};
 use http_body::Body;
 use serde_json::json;
 
-use super::{Gate, live::LiveSession, policy, target::Route};
+use super::{Gate, api_token, live::LiveSession, policy, target::Route};
 use crate::{
     accept::ClientAddr,
     account::Role,
@@ -266,11 +266,13 @@ impl Portal {
             http.response.status_code = status.as_u16(),
             "request refused"
         );
-        let wants_page = head
+        let accepts_page = head
             .headers
             .get(header::ACCEPT)
             .and_then(|value| value.to_str().ok())
             .is_some_and(|accept| accept.contains("text/html"));
+        // Whoever comes with an API token is a program, whatever it accepts.
+        let wants_page = accepts_page && !api_token::is_claimed(&head.headers);
         if wants_page {
             let page = RefusalPage { refusal, reference: &reference };
             self.page(status, head, now, |look| page.render(look))

@@ -81,6 +81,20 @@ impl fmt::Display for NormalPath<'_> {
 }
 
 impl Format {
+    /// The word for it in a path; `None` where there are several.
+    #[must_use]
+    pub const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some("json"),
+            Self::Extjs => Some("extjs"),
+            Self::Html => Some("html"),
+            Self::Htmljs => Some("htmljs"),
+            Self::Png => Some("png"),
+            Self::Spiceconfig => Some("spiceconfig"),
+            Self::Other => None,
+        }
+    }
+
     fn of(word: &str) -> Option<Self> {
         let is_word = word.len() > 1
             && word.starts_with(|c: char| c.is_ascii_lowercase())
