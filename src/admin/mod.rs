@@ -3,6 +3,8 @@
 //! Data goes to stdout, talk to stderr; `--json` makes data one JSON object (lists: one a line). Every
 //! verb works on the store, and running gates follow it: there is no privileged socket.
 
+mod access;
+mod api;
 mod demo;
 mod exit;
 mod factor;
@@ -108,6 +110,17 @@ enum Verb {
     /// transfers as well.
     #[command(subcommand, verbatim_doc_comment)]
     Session(session::Verb),
+    /// Add, list and remove rules for API tokens.
+    ///
+    /// Proxmox VE asks no second factor of an API token. Without a rule none passes
+    /// the gate.
+    #[command(subcommand, verbatim_doc_comment)]
+    Api(api::Verb),
+    /// Say who may do what, and which rule decides.
+    ///
+    /// Nothing is sent and nothing is changed.
+    #[command(subcommand, verbatim_doc_comment)]
+    Access(access::Verb),
     /// Print a server's certificate fingerprint, as Proxmox VE shows it.
     ///
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
@@ -132,6 +145,8 @@ pub fn run() -> Exit {
         Verb::RecoveryCodes(verb) => recovery_codes::run(verb, &cli.config, &output),
         Verb::Panic(args) => panic::run(args, &cli.config, &output),
         Verb::Session(verb) => session::run(verb, &cli.config, &output),
+        Verb::Api(verb) => api::run(verb, &cli.config, &output),
+        Verb::Access(verb) => access::run(&verb, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
     };
     match done {
@@ -153,6 +168,15 @@ fn read_config(path: &std::path::Path, output: &Output) -> Result<Config, Failur
     Ok(config)
 }
 
+/// The audit file, for events of the command line.
+fn open_audit(config: &Config) -> Result<audit::Log, Failure> {
+    audit::Log::open(
+        &audit::Settings { line: false, ..config.audit.clone() },
+        std::sync::Arc::new(SystemClock),
+    )
+    .map_err(|error| Failure::of(Exit::Failed, &error))
+}
+
 /// What a verb that works on the store needs.
 struct Desk {
     config: Config,
@@ -165,11 +189,7 @@ impl Desk {
     fn open(path: &std::path::Path, output: &Output) -> Result<Self, Failure> {
         let config = read_config(path, output)?;
         let store = SqliteStore::open(&config.store.path)?;
-        let audit = audit::Log::open(
-            &audit::Settings { line: false, ..config.audit.clone() },
-            std::sync::Arc::new(SystemClock),
-        )
-        .map_err(|error| Failure::of(Exit::Failed, &error))?;
+        let audit = open_audit(&config)?;
         Ok(Self { config, store, audit, now: SystemClock.now() })
     }
 

@@ -164,6 +164,15 @@ impl Admission {
         Ok(Admitted { connection, client, permit: ConnectionPermit { open: self.open.clone(), source } })
     }
 
+    /// Whether a client that a peer has named in a request's field may talk to us.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceRefusal`]
+    pub fn conveyed(&self, ip: IpAddr) -> Result<(), SourceRefusal> {
+        source::judge(ip, &self.settings.allow, &self.settings.deny)
+    }
+
     /// Whether the lists let this address in.
     #[must_use]
     pub fn allows(&self, ip: IpAddr) -> bool {

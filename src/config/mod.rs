@@ -10,6 +10,7 @@
 mod api;
 mod check;
 pub mod duration;
+pub mod edit;
 mod env;
 mod file;
 mod form;

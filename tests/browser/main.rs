@@ -7,8 +7,8 @@
 mod gate;
 mod harness;
 
-mod cross_site;
 mod consoles;
+mod cross_site;
 mod demo;
 mod harness_itself;
 mod journey;

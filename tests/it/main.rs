@@ -3,6 +3,8 @@
 mod authenticator;
 mod harness;
 
+mod api_tokens;
+mod api_verbs;
 mod architecture;
 mod certificates;
 mod command_line;

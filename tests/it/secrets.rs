@@ -105,7 +105,8 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 const GATE_PASSWORD: &str = "a gate password of Alice";
 const PVE_PASSWORD: &str = "a-pve-password-of-root";
 const WRONG_PASSWORD: &str = "a-pve-password-of-nobody";
-const TOKEN_SECRET: &str = "3b0c8f6e-token-secret";
+const TOKEN_SECRET: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
+const WRONG_TOKEN_SECRET: &str = "7d9e1c40-5b3a-4f28-8e6d-2a4c6e8f0b1d";
 
 /// Enrols by hand, because of the password that goes with it.
 async fn enrol(gate: &TestGate) -> (Person, Vec<Secret>) {
@@ -144,11 +145,17 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
     listen_to_the_log();
     let users = vec![User::new("root@pam", PVE_PASSWORD)];
     let pve = Pve::with(Settings { users, ..Settings::quick() }).await;
-    let gate = TestGate::recipe(&pve).set("auth.password", "with-totp").start().await;
+    let gate = TestGate::recipe(&pve).set("auth.password", "with-totp").rule(
+        "root@pam!demo",
+        TOKEN_SECRET,
+        "from = [\"127.0.0.0/8\"]\npaths = [\"/api2/json/version\"]",
+    );
+    let gate = gate.start().await;
     let (mut alice, mut secrets) = enrol(&gate).await;
     secrets.push(Secret::text("gate password", GATE_PASSWORD));
     secrets.push(Secret::text("Proxmox VE's password", PVE_PASSWORD));
-    secrets.push(Secret::text("API token", TOKEN_SECRET));
+    secrets.push(Secret::text("API token's secret", TOKEN_SECRET));
+    secrets.push(Secret::text("another secret of an API token", WRONG_TOKEN_SECRET));
     let master = fs::read_to_string(gate.dir().join("master.key")).unwrap();
     secrets.push(Secret::bytes("master key", &HEXLOWER.decode(master.trim().as_bytes()).unwrap()));
     secrets.push(cookie_secret(&alice));
@@ -173,9 +180,17 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
     secrets.push(Secret::text("a password mistyped at Proxmox VE", WRONG_PASSWORD));
     secrets.push(Secret::text("a query", "username=root"));
     gate.client().get(&format!("/_gate/nothing?password={PVE_PASSWORD}")).await;
-    let authorization = format!("PVEAPIToken=root@pam!demo={TOKEN_SECRET}");
-    gate.client().with("authorization", &authorization).get("/api2/json/version").await;
-    alice.client.clone().with("authorization", &authorization).get("/api2/json/version").await;
+    for (authorization, target, status) in [
+        (format!("PVEAPIToken=root@pam!demo={TOKEN_SECRET}"), "/api2/json/version", 200),
+        (format!("PVEAPIToken=root@pam!demo={TOKEN_SECRET}"), "/api2/json/nodes", 403),
+        (format!("PVEAPIToken=root@pam!demo={WRONG_TOKEN_SECRET}"), "/api2/json/version", 401),
+        (format!("PVEAPIToken={WRONG_TOKEN_SECRET}=root@pam!demo"), "/api2/json/version", 401),
+        (format!("PVEAPIToken=root@pam!demo={TOKEN_SECRET};"), "/api2/json/version", 401),
+    ] {
+        let reply = gate.client().with("authorization", &authorization).get(target).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        alice.client.clone().with("authorization", &authorization).get(target).await;
+    }
     alice.sign_out().await;
     let name = alice.name.clone();
     let code = alice.wait_for_next_code(&gate);

@@ -25,7 +25,7 @@ use std::{
 
 pub use client::{Client, Console, Reply};
 pub use person::{Person, printed_codes, scan, state_of};
-pub use process::{Ended, Process, pvegate, pvegate_in};
+pub use process::{Ended, Process, pvegate, pvegate_in, pvegate_told};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 
@@ -34,7 +34,11 @@ use pvegate::{
     admin::serve::{Server, StartError},
     config::{self, Config},
     demo::{Seen, Settings, StandIn},
-    gate::ceremony::invite::{LIFETIME, Token},
+    gate::{
+        api_token::SecretHash,
+        ceremony::invite::{LIFETIME, Token},
+    },
+    secret::{MasterKey, Purpose},
     serve::Stages,
     store::{Added, SqliteStore, Store},
     time::{Clock, ManualClock, Timestamp},
@@ -158,10 +162,26 @@ pub struct Recipe {
     host: String,
     clock: Arc<ManualClock>,
     more: Vec<(String, String)>,
+    /// Tables at the end of the file.
+    tables: String,
     scratch: Arc<Scratch>,
 }
 
 impl Recipe {
+    /// With tables at the end of the file.
+    pub fn tables(mut self, text: &str) -> Self {
+        self.tables += text;
+        self
+    }
+
+    /// With a rule for an API token: `rest` are its lines besides the token and the hash of its secret.
+    pub fn rule(mut self, token: &str, secret: &str, rest: &str) -> Self {
+        let master = MasterKey::read_or_create(&self.scratch.path().join("master.key")).unwrap();
+        let hash = SecretHash::of(token, secret, &master.derive(Purpose::ApiTokens));
+        self.tables += &format!("[[api.rule]]\ntoken = \"{token}\"\nsecret_hash = \"{hash}\"\n{rest}\n");
+        self
+    }
+
     /// With a key of the configuration set, as the environment would: `("session.idle", "10m")`.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         let name = format!("PVEGATE_{}", key.to_uppercase().replace('.', "__"));
@@ -249,8 +269,9 @@ master_key_file = \"{dir}/master.key\"
 [audit]
 file = \"{dir}/audit.jsonl\"
 journal = false
-",
+{tables}",
             host = self.host,
+            tables = self.tables,
             port = address.port(),
         );
         let (config, _) = config::parse(&text, "test", self.more.clone()).unwrap_or_else(|e| panic!("{e}"));
@@ -278,6 +299,7 @@ impl TestGate {
             host: HOST.to_owned(),
             clock: Arc::new(ManualClock::at(START)),
             more: Vec::new(),
+            tables: String::new(),
             scratch: Arc::new(Scratch::new()),
         }
     }

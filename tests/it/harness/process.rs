@@ -1,7 +1,7 @@
 //! The program itself, as people and systemd run it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -48,6 +48,24 @@ pub async fn pvegate_in<S: AsRef<str>>(home: &Path, args: &[S]) -> Ended {
     let mut command = command(args);
     command.env("HOME", home);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs it with this on its stdin.
+pub async fn pvegate_told<S: AsRef<str>>(stdin: &str, args: &[S]) -> Ended {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = stdin.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    });
+    let output = output.await.unwrap();
     Ended {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
