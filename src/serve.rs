@@ -140,7 +140,7 @@ async fn request(visitor: &Visitor, incoming: Result<Request<Incoming>, Box<head
         host: url.host(),
         server_name: visitor.server_name.as_deref(),
         aliases: gate.aliases(),
-        api_token: api_token::is_claimed(incoming.headers()),
+        api_token: incoming.as_ref().is_ok_and(|incoming| api_token::is_claimed(incoming.headers())),
     };
     let checked = match incoming.and_then(|incoming| head::check(incoming, &rules)) {
         Ok(checked) => checked,

@@ -145,3 +145,26 @@ async fn cookies_alone_change_nothing() {
     assert!(refused.ok().contains("cross_site"));
     assert_eq!(far.pve.requests_seen(), seen);
 }
+
+#[tokio::test]
+async fn a_token_uploads_and_downloads_where_its_rule_allows() {
+    let far = Far::with_rule().await;
+    let iso = content(3 << 20);
+    let file = format!("filename=@{}", far.file("debian.iso", &iso));
+    let to = far.path("files.tar").display().to_string();
+    let (ca, token) = (far.ca(), far.token());
+    let always = ["-q", "--no-progress-meter", "--http1.1", "--cacert", &ca, "-H", &token];
+    let run = async |args: &[&str], path: &str| {
+        far.run("curl", &[&always[..], args, &[&far.url(path)]].concat()).await
+    };
+
+    let uploaded = run(&["-F", "content=iso", "-F", &file], UPLOAD).await.ok();
+    run(&["-o", &to], DOWNLOAD).await.ok();
+    let elsewhere = run(&["-i"], "/api2/json/access/users").await.ok();
+
+    assert!(uploaded.contains("UPID:demo:"), "{uploaded}");
+    assert_eq!(far.pve.uploads()[0].sha256, <[u8; 32]>::from(Sha256::digest(&iso)));
+    assert!(std::fs::read(to).unwrap() == content(100_000));
+    assert!(elsewhere.starts_with("HTTP/1.1 403 "), "{elsewhere}");
+    assert!(far.pve.requests().iter().all(|request| request.target != "/api2/json/access/users"));
+}

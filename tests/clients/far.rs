@@ -11,10 +11,14 @@ use pvegate::{
     time::{Clock as _, SystemClock},
 };
 
-use crate::gate::{Ended, Person, Pve, TestGate};
+use crate::gate::{Ended, Person, Pve, Recipe, TestGate};
 
 /// Seconds after which a program is killed; none that works takes as long.
 const PATIENCE: &str = "60";
+
+/// The token that the stand-in knows.
+pub(crate) const TOKEN: &str = "root@pam!demo";
+pub(crate) const SECRET: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
 
 /// A gate, what is behind it, and somebody who is signed in to both.
 pub(crate) struct Far {
@@ -25,8 +29,20 @@ pub(crate) struct Far {
 
 impl Far {
     pub(crate) async fn start() -> Self {
+        Self::with(|recipe| recipe).await
+    }
+
+    /// With a rule that lets the token of [`TOKEN`] and [`SECRET`] work on nodes, and nowhere else.
+    pub(crate) async fn with_rule() -> Self {
+        let rest = "from = [\"127.0.0.1/32\"]\nmethods = [\"GET\", \"POST\", \"PUT\", \"DELETE\"]\n\
+                    paths = [\"/api2/json/nodes\", \"/api2/json/nodes/**\", \"/api2/json/nodes/*/vncwebsocket\"]";
+        Self::with(|recipe| recipe.rule(TOKEN, SECRET, rest)).await
+    }
+
+    async fn with(settings: impl FnOnce(Recipe) -> Recipe) -> Self {
         let pve = Pve::start().await;
-        let gate = TestGate::recipe(&pve).called("localhost").at(SystemClock.now()).start().await;
+        let recipe = TestGate::recipe(&pve).called("localhost").at(SystemClock.now());
+        let gate = settings(recipe).start().await;
         let mut alice = gate.person("alice").await;
         alice.sign_in_to_pve().await;
         Self { pve, gate, alice }
@@ -45,6 +61,11 @@ impl Far {
     /// `Cookie: …`, with the gate's cookie and Proxmox VE's.
     pub(crate) fn cookies(&self) -> String {
         format!("Cookie: {}", self.alice.client.cookies())
+    }
+
+    /// `Authorization: …`, with the token.
+    pub(crate) fn token(&self) -> String {
+        format!("Authorization: PVEAPIToken={TOKEN}={SECRET}")
     }
 
     /// `CSRFPreventionToken: …`

@@ -3,7 +3,7 @@
 
 use crate::{
     far::Far,
-    gate::{Ended, packages},
+    gate::{Ended, console_target, packages},
 };
 
 async fn wscat(far: &Far, target: &str, headers: &[&str], say: &str) -> Ended {
@@ -52,4 +52,16 @@ async fn wscat_without_a_session_gets_no_console() {
 
     assert!(refused.stderr.contains("401") || refused.stdout.contains("401"), "{refused:?}");
     assert_eq!((far.pve.requests_seen(), far.pve.tunnels_open()), (seen, 0));
+}
+
+#[tokio::test]
+async fn wscat_talks_to_a_console_by_token() {
+    let far = Far::with_rule().await;
+    let mut program = far.gate.client().with("authorization", far.token().split_once(": ").unwrap().1);
+    let opened = program.post_form("/api2/json/nodes/demo/termproxy", &[("standin-mode", "echo")]).await;
+    let target = console_target(&opened.json()["data"]);
+
+    let said = wscat(&far, &target, &[&far.token()], "hello from wscat").await.ok();
+
+    assert!(said.contains("hello from wscat"), "{said}");
 }

@@ -51,3 +51,21 @@ async fn a_gate_whose_authority_is_not_known_gets_nothing() {
 
     assert_eq!(refused.code, Some(5), "certificate: {refused:?}");
 }
+
+#[tokio::test]
+async fn a_token_downloads_and_posts_where_its_rule_allows() {
+    let far = Far::with_rule().await;
+    let token = far.token();
+    let to = far.path("files.tar");
+    let to = to.to_str().unwrap();
+
+    wget(&far, &[&token], &["-O", to], DOWNLOAD).await.ok();
+    let post = ["-O", "-", "--post-data=force=1"];
+    let posted = wget(&far, &[&token], &post, "/api2/json/nodes/demo/qemu/100/status/start").await;
+    let elsewhere = wget(&far, &[&token], &["-O", "-"], "/api2/json/access/users").await;
+
+    assert!(std::fs::read(to).unwrap() == content(100_000));
+    assert!(posted.ok().contains("UPID:demo:"));
+    assert!(elsewhere.stderr.contains("403"), "{elsewhere:?}");
+    assert!(far.pve.requests().iter().all(|request| request.target != "/api2/json/access/users"));
+}

@@ -21,8 +21,12 @@ with open(told["small"], "rb") as file:
 with open(told["large"], "rb") as file:
     learned["large"] = local.upload.create(content="iso", filename=file)
 try:
-    proxmox.access.ticket.post(username="root@pam")
+    proxmox.nodes.delete()
 except ResourceException as error:
-    learned["error"] = [error.status_code, error.status_message]
+    learned["error"] = str(error)
+try:
+    proxmox.access.users.get()
+except ResourceException as error:
+    learned["refused"] = str(error)
 learned["deleted"] = proxmox.nodes("demo").qemu(105).delete()
 print(json.dumps(learned))

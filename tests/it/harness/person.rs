@@ -140,16 +140,19 @@ impl Person {
         }
         let reply = self.client.post_form("/api2/json/nodes/demo/termproxy", &[("standin-mode", mode)]).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
-        let data = &reply.json()["data"];
-        let port = data["port"]
-            .as_u64()
-            .map_or_else(|| data["port"].as_str().unwrap().to_owned(), |p| p.to_string());
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("port", &port)
-            .append_pair("vncticket", data["ticket"].as_str().unwrap())
-            .finish();
-        format!("/api2/json/nodes/demo/vncwebsocket?{query}")
+        console_target(&reply.json()["data"])
     }
+}
+
+/// The target of the WebSocket that a console call's answer stands for.
+pub fn console_target(data: &serde_json::Value) -> String {
+    let port =
+        data["port"].as_u64().map_or_else(|| data["port"].as_str().unwrap().to_owned(), |p| p.to_string());
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("port", &port)
+        .append_pair("vncticket", data["ticket"].as_str().unwrap())
+        .finish();
+    format!("/api2/json/nodes/demo/vncwebsocket?{query}")
 }
 
 /// The secret and the sealed state on the page with the QR code, as a phone's camera would read it.
