@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{
@@ -90,12 +90,14 @@ async fn accept_from(
     }
 }
 
-/// One connection: TLS, then requests, each decided by itself.
+/// One connection: TLS, then requests, each decided by itself, then a tunnel if one of them began one. Each
+/// of the three is in a box of its own, so that an open connection holds no more than what it is doing.
 async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: watch::Receiver<bool>) {
     let client = admitted.client();
     // Held to the end: a console is an open connection.
     let (stream, _permit) = admitted.into_parts();
-    let connection = match connection::handshake(&stages.tls, stream, &stages.connection).await {
+    let handshake = Box::pin(connection::handshake(&stages.tls, stream, &stages.connection));
+    let connection = match handshake.await {
         Ok(connection) => connection,
         Err(error) => {
             tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "no TLS");
@@ -108,12 +110,13 @@ async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: w
         server_name: connection.server_name.clone(),
         channel: stages.upstream.channel(client.ip()),
     };
-    if let Err(error) =
-        connection.serve(&stages.connection, stop, |incoming| request(&visitor, incoming)).await
-    {
+    // A request has a box of its own, too: hyper keeps room for one as long as the connection is open.
+    let answer = |incoming| Box::pin(request(&visitor, incoming));
+    let serving = Box::pin(connection.serve(&stages.connection, stop, answer));
+    if let Err(error) = serving.await {
         tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "the connection ended");
     }
-    visitor.channel.tunnel().await;
+    Box::pin(visitor.channel.tunnel()).await;
 }
 
 /// What all requests of one connection share.
@@ -173,26 +176,26 @@ async fn decide(
     if request.method() != Method::POST || !request.uri().path().starts_with(names::PREFIX) {
         return gate.decide(client, checked).await;
     }
-    let outline = outline(request);
+    let outline = Outline::of(request);
     let deciding = gate.clone();
     match tokio::spawn(async move { deciding.decide(client, checked).await }).await {
         Ok(decision) => decision,
         Err(error) => {
             tracing::error!(error = %error, "a request to the gate itself ended in a panic");
-            Decision::Reply(gate.portal().internal(&outline, gate.now()))
+            Decision::Reply(gate.portal().internal(&outline.into_head(), gate.now()))
         }
     }
 }
 
 async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>) -> Answer {
     let gate = &visitor.stages.gate;
-    let outline = outline(permitted.request());
+    let outline = Outline::of(permitted.request());
     let is_admin = permitted.is_admin();
     let attempt = permitted.take_attempt();
     let grounds = permitted.grounds().clone();
     match visitor.channel.forward(permitted).await {
         Ok(response) => {
-            gate.answered(visitor.client, &grounds, &outline, response.status());
+            gate.answered(visitor.client, &grounds, (&outline.method, &outline.uri), response.status());
             let hold = Some(response.body().hold());
             let response = match attempt {
                 Some(attempt) => attempt.read(response),
@@ -201,6 +204,7 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
             Answer { response: response.map(Either::Right), hold }
         }
         Err(Unanswered { tried, error }) => {
+            let outline = outline.into_head();
             if let (UpstreamError::Connect(_) | UpstreamError::Fields(_), Some(attempt)) = (&error, attempt) {
                 attempt.not_sent();
             }
@@ -227,21 +231,39 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
     }
 }
 
-/// What a page about a fault needs of a request that was sent on.
-fn outline(request: &Request<Incoming>) -> request::Parts {
-    let mut fields = HeaderMap::new();
-    // A program with an API token is told in JSON, whatever it accepts.
-    let is_program = api_token::is_claimed(request.headers());
-    for name in [header::ACCEPT, header::ACCEPT_LANGUAGE, header::COOKIE] {
-        if !is_program && let Some(value) = request.headers().get(&name) {
-            fields.insert(name, value.clone());
+/// What a page about a fault needs of a request that was sent on. Every request leaves one, so it
+/// allocates nothing.
+struct Outline {
+    method: Method,
+    uri: Uri,
+    fields: [Option<HeaderValue>; 3],
+}
+
+const OUTLINED: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_LANGUAGE, header::COOKIE];
+
+impl Outline {
+    fn of<B>(request: &Request<B>) -> Self {
+        // A program with an API token is told in JSON, whatever it accepts.
+        let is_program = api_token::is_claimed(request.headers());
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            fields: OUTLINED.map(|name| if is_program { None } else { request.headers().get(name).cloned() }),
         }
     }
-    let (mut outline, ()) = Request::new(()).into_parts();
-    outline.method = request.method().clone();
-    outline.uri = request.uri().clone();
-    outline.headers = fields;
-    outline
+
+    /// As a head, for whoever makes the page.
+    fn into_head(self) -> request::Parts {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = self.method;
+        head.uri = self.uri;
+        for (name, value) in OUTLINED.into_iter().zip(self.fields) {
+            if let Some(value) = value {
+                head.headers.insert(name, value);
+            }
+        }
+        head
+    }
 }
 
 /// Whether it was the client's body that could not be carried.
@@ -295,4 +317,27 @@ fn fault(error: &UpstreamError) -> Option<(Action, Reason)> {
         | UpstreamError::Stalled => return None,
     };
     Some((Action::UpstreamFailure, Reason::new(word, error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function returns, without a call.
+    fn size_of_result<A, B, R>(_: impl FnOnce(A, B) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// What a connection is made of is moved into a box for as long as it is needed: the handshake, the
+    /// serving, each request, the tunnel. What is left is this, whatever the connection does.
+    #[test]
+    fn what_every_open_connection_and_every_running_request_holds_stays_small() {
+        let request = size_of_result(|visitor: &'static Visitor, incoming| request(visitor, incoming));
+        let connection = size_of_result(|stages: &'static Arc<Stages>, admitted| {
+            connection(stages, admitted, watch::channel(false).1)
+        });
+
+        assert!(connection <= 2 * 1024, "{connection} bytes for a connection");
+        assert!(request <= 6 * 1024, "{request} bytes for a request");
+    }
 }

@@ -284,13 +284,11 @@ impl Gate {
                 // `decide` forwards only a living session; without one, nothing passes.
                 None => Decision::Reply(Reply::challenge()),
             },
-            Verdict::Portal(route) => Decision::Reply(
-                self.answer(
-                    portal::Visit { route, client, head: &head, session: visitor.session, now },
-                    body,
-                )
-                .await,
-            ),
+            Verdict::Portal(route) => {
+                let visit = portal::Visit { route, client, head: &head, session: visitor.session, now };
+                // Pages are rare and their futures big, and every open connection has room for this one's.
+                Decision::Reply(Box::pin(self.answer(visit, body)).await)
+            }
             Verdict::SignInFirst => Decision::Reply(self.portal.sign_in_first(&head)),
             Verdict::EnrolFirst => Decision::Reply(self.portal.enrol_first()),
             Verdict::Challenge => Decision::Reply(Reply::challenge()),
@@ -362,7 +360,7 @@ impl Gate {
         &self,
         client: ClientAddr,
         grounds: &Grounds,
-        outline: &http::request::Parts,
+        (method, uri): (&http::Method, &http::Uri),
         status: http::StatusCode,
     ) {
         let rule = match grounds {
@@ -377,7 +375,7 @@ impl Gate {
                 &Event::new(Action::ApiTokenRefuse, Outcome::Failure)
                     .from(client.ip())
                     .with_token(rule.rule().token.as_str())
-                    .asked(&outline.method, &outline.uri)
+                    .asked(method, uri)
                     .because(Reason::new("token_upstream", "Proxmox VE answered 401")),
             );
         }
@@ -431,11 +429,11 @@ impl Gate {
         let found = match self.sessions.find(id) {
             Some(session) => {
                 if session.seems_idle(self.sessions.limits(), now) {
-                    self.hear_of_activity(&session).await?;
+                    Box::pin(self.hear_of_activity(&session)).await?;
                 }
                 Some(session)
             }
-            None => self.stored_session(id).await?,
+            None => Box::pin(self.stored_session(id)).await?,
         };
         Ok(match found {
             None => nobody(SessionFact::Unknown),

@@ -49,12 +49,20 @@ pub(super) struct Upload {
     clock: Arc<dyn Clock>,
     silence: Pin<Box<Sleep>>,
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
-    fate: Fate,
+    course: Arc<Course>,
 }
 
 /// What became of an upload, for whoever sees only that sending failed.
+///
+/// The default is that of a body that is sent at once: nothing becomes of it on its way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate(Arc<AtomicU8>, Arc<AtomicBool>);
+pub(super) struct Fate(Option<Arc<Course>>);
+
+#[derive(Debug, Default)]
+struct Course {
+    end: AtomicU8,
+    moved: AtomicBool,
+}
 
 const STALLED: u8 = 1;
 const CUT: u8 = 2;
@@ -62,11 +70,11 @@ const CUT: u8 = 2;
 impl Fate {
     /// Whether the body went on since this was asked before.
     pub(super) fn moved(&self) -> bool {
-        self.1.swap(false, Ordering::Relaxed)
+        self.0.as_ref().is_some_and(|course| course.moved.swap(false, Ordering::Relaxed))
     }
 
     pub(super) fn is_stalled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == STALLED
+        self.0.as_ref().is_some_and(|course| course.end.load(Ordering::Relaxed) == STALLED)
     }
 }
 
@@ -100,17 +108,18 @@ pub(super) async fn measured(
     lease: &Lease,
     clock: &Arc<dyn Clock>,
 ) -> Result<(RequestBody, Fate), BodyError> {
-    let fate = Fate::default();
     if chunked {
-        return Ok(whole(fields, body::read(incoming, MAX_UNMEASURED, UPLOAD_STALL).await?));
+        return Ok(whole(fields, Box::pin(body::read(incoming, MAX_UNMEASURED, UPLOAD_STALL)).await?));
     }
     if incoming.is_end_stream() {
         // A POST without a body (start a guest, open a console) has length 0 and says so.
         if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
             fields.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
         }
-        return Ok((RequestBody::Whole(Full::new(Bytes::new())), fate));
+        return Ok((RequestBody::Whole(Full::new(Bytes::new())), Fate::default()));
     }
+    let course = Arc::<Course>::default();
+    let fate = Fate(Some(course.clone()));
     let over = lease.clone();
     let upload = Upload {
         body: incoming,
@@ -120,7 +129,7 @@ pub(super) async fn measured(
         over: Box::pin(async move {
             over.transfer_over().await;
         }),
-        fate: fate.clone(),
+        course,
     };
     Ok((RequestBody::Stream(Box::new(upload)), fate))
 }
@@ -165,12 +174,12 @@ impl Body for RequestBody {
 impl Upload {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if self.over.as_mut().poll(context).is_ready() {
-            self.fate.0.store(CUT, Ordering::Relaxed);
+            self.course.end.store(CUT, Ordering::Relaxed);
             return Poll::Ready(Some(Err(Cut::SessionEnded)));
         }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
-                self.fate.1.store(true, Ordering::Relaxed);
+                self.course.moved.store(true, Ordering::Relaxed);
                 self.lease.touch(self.clock.now());
                 self.silence.as_mut().reset(Instant::now() + UPLOAD_STALL);
                 // Trailers do not go up: pveproxy knows none.
@@ -179,7 +188,7 @@ impl Upload {
             }
             Poll::Pending => {
                 ready!(self.silence.as_mut().poll(context));
-                self.fate.0.store(STALLED, Ordering::Relaxed);
+                self.course.end.store(STALLED, Ordering::Relaxed);
                 Poll::Ready(Some(Err(Cut::Stalled)))
             }
         }

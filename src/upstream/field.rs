@@ -146,7 +146,8 @@ fn one_cookie_field(fields: &mut HeaderMap) {
     if !fields.contains_key(header::COOKIE) {
         return;
     }
-    let mut joined = BytesMut::new();
+    let length = fields.get_all(header::COOKIE).iter().map(|value| value.len() + 2).sum();
+    let mut joined = BytesMut::with_capacity(length);
     for pair in cookies::pairs(fields) {
         if std::str::from_utf8(pair.name).is_ok_and(names::is_our_cookie) {
             continue;

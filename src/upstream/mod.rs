@@ -341,7 +341,8 @@ impl Channel {
         }
         let mut again = true;
         loop {
-            let mut sender = match self.connect(node).await {
+            // Boxed: a handshake is rare, and its future big.
+            let mut sender = match Box::pin(self.connect(node)).await {
                 Ok(sender) => sender,
                 Err(error) => return Err(Failed { unsent: Some(Box::new(request)), error: error.into() }),
             };
