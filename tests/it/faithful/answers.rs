@@ -1,5 +1,4 @@
 //! Answers, as the client is to see them: reason phrases, fields, ends of bodies, patience.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

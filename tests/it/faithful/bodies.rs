@@ -1,5 +1,4 @@
 //! Request bodies: always a length, expectations, early answers, uploads that are given up.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! Connections to pveproxy: whose they are, when one is used again, what happens when none answers.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

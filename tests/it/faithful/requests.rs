@@ -1,5 +1,4 @@
 //! Request heads, as pveproxy is to see them: methods, paths, fields, cookies, one true address.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use super::{Scene, texts};
 use crate::harness::{Pve, TestGate};

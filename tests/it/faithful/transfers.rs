@@ -1,6 +1,6 @@
 //! Transfers through the real program: constant memory, every byte, both ways. `bash tests/long` sends 4 GiB
 //! each way; without it the same code sends less.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::{fs, net::SocketAddr};
 

@@ -1,5 +1,5 @@
 //! Consoles and other upgrades: tunnels of bytes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
