@@ -11,10 +11,10 @@ mod far_side;
 mod oracle;
 mod rows;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
 use crate::harness::{Client, HOST, Person, TestGate, Wire};
 use far_side::FarSide;
@@ -164,7 +164,9 @@ async fn every_request_goes_up_in_canonical_form_or_dies_here_with_what_is_behin
         let permits = permits.clone();
         running.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            case.run().await.map_err(|wrong| format!("{}: {wrong}", case.name)).err()
+            let ran = timeout(Duration::from_secs(15), case.run()).await;
+            let ran = ran.unwrap_or_else(|_| Err("it hangs".to_owned()));
+            ran.map_err(|wrong| format!("{}: {wrong}", case.name)).err()
         });
     }
     let mut wrong: Vec<String> = running.join_all().await.into_iter().flatten().collect();
