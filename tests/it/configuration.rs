@@ -3,11 +3,7 @@
 //! `configuration/` holds broken files (`*.toml`) and what is said about each (`*.txt`), whole: the messages
 //! are what people meet, so a change of one must be seen.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends where something is not as expected"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
 use std::{fs, path::Path};
 
