@@ -81,6 +81,8 @@ fn request_cases() -> Vec<Case> {
                 authority: "pve.example.com",
                 host: "pve.example.com",
                 server_name: Some("pve.example.com"),
+                aliases: &[],
+                api_token: false,
             };
             head::check(Request::from_parts(checked.clone(), ()), &rules).is_ok()
         }),

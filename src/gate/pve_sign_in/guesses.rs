@@ -89,11 +89,15 @@ impl Guesses {
         now: Timestamp,
     ) -> Result<(), TooManyGuesses> {
         self.forget(now);
+        let by_user = user.map(|user| Key(source, Some(user.to_owned())));
+        self.set_right(&Key(source, None), self.of_a_source, now);
+        if let Some(key) = &by_user {
+            self.set_right(key, OF_A_USER, now);
+        }
         let by_source = self
             .charged(&Key(source, None), self.of_a_source, now)
             .map_err(|retry_after| TooManyGuesses::Source { retry_after })?;
-        if let Some(user) = user {
-            let key = Key(source, Some(user.to_owned()));
+        if let Some(key) = by_user {
             let by_user = self
                 .charged(&key, OF_A_USER, now)
                 .map_err(|retry_after| TooManyGuesses::User { retry_after })?;
@@ -116,11 +120,18 @@ impl Guesses {
         }
     }
 
+    /// A clock that was set back must not make anybody wait longer than a whole allowance.
+    fn set_right(&mut self, key: &Key, allowance: Allowance, now: Timestamp) {
+        let whole = now.plus(allowance.whole());
+        if let Some(settled_at) = self.settled_at.get_mut(key) {
+            *settled_at = (*settled_at).min(whole);
+        }
+    }
+
     /// When a key will be settled with one more, or how long until there is one.
     fn charged(&self, key: &Key, allowance: Allowance, now: Timestamp) -> Result<Timestamp, Duration> {
         let whole = now.plus(allowance.whole());
-        // A clock that was set back must not make anybody wait longer than a whole allowance.
-        let before = self.settled_at.get(key).copied().unwrap_or(now).clamp(now, whole);
+        let before = self.settled_at.get(key).copied().unwrap_or(now).max(now);
         let after = before.plus(allowance.period);
         if after <= whole { Ok(after) } else { Err(after.since(whole)) }
     }
