@@ -2,25 +2,38 @@
 //!
 //! Everything that is decided is decided in the stages; here they are only joined.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    net::{IpAddr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    accept::{self, ClientAddr},
-    admission::{Admission, Admitted},
+    accept::{
+        self, ClientAddr, Listener, Opening,
+        forwarded::{self, ForwardedError},
+        proxy_protocol::{self, Introduced},
+    },
+    admission::{
+        Admission, Admitted, ConnectionPermit, Revocable, SourceRefusal, Unnamed, rate::TooManyRequests,
+    },
     audit::{Action, Event, Outcome, Reason},
-    connection::{self, head, reply::Reply},
+    connection::{
+        self,
+        head::{self, HeadRefusal, RefusedHead},
+        reply::Reply,
+    },
     gate::{Decision, Gate, Permitted, ReadAnswer, api_token, portal::UpstreamTrouble},
     names,
     upstream::{Channel, ConnectError, ResponseBody, Unanswered, Upstream, UpstreamError},
@@ -28,8 +41,10 @@ use crate::{
 
 /// The stages, in path order.
 pub struct Stages {
+    /// How peers name their clients.
+    pub accept: accept::Settings,
     /// May this source talk to us?
-    pub admission: Admission,
+    pub admission: Arc<Admission>,
     /// TLS toward the user agent.
     pub tls: TlsAcceptor,
     /// Its deadlines.
@@ -44,7 +59,7 @@ pub struct Stages {
 ///
 /// Everything that was begun has ended when this returns: what outlives the grace is cut.
 pub async fn run(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     stages: Arc<Stages>,
     stop: watch::Receiver<bool>,
     grace: Duration,
@@ -56,9 +71,12 @@ pub async fn run(
     while accepting.join_next().await.is_some() {}
 }
 
+/// Strangers' connections that end when the system has no descriptors left.
+const AT_A_TIME: usize = 16;
+
 /// Accepts from one listener, and owns every connection that comes of it, tunnels included.
 async fn accept_from(
-    listener: TcpListener,
+    listener: Listener,
     stages: Arc<Stages>,
     mut stop: watch::Receiver<bool>,
     grace: Duration,
@@ -66,20 +84,24 @@ async fn accept_from(
     let mut running = JoinSet::new();
     loop {
         let (stream, client) = tokio::select! {
-            accepted = accept::next(&listener) => accepted,
+            accepted = accept::next(&listener, || stages.admission.shed(AT_A_TIME)) => accepted,
             Some(_ended) = running.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        match stages.admission.admit(stream, client) {
-            Ok(admitted) => {
-                let (stages, stop) = (stages.clone(), stop.clone());
-                running.spawn(async move { connection(&stages, admitted, stop).await });
-            }
-            // Dropped here, and with it closed: a stranger learns nothing.
-            Err(refusal) => stages
-                .gate
-                .audit()
-                .record(&Event::new(Action::Refuse, Outcome::Failure).from(client.ip()).because(refusal)),
+        let (stages, stop) = (stages.clone(), stop.clone());
+        match listener.opening {
+            Opening::Tls => match stages.admission.admit(stream, client) {
+                Ok(admitted) => {
+                    running.spawn(async move { connection(&stages, admitted, stop).await });
+                }
+                Err(refusal) => refuse(&stages, client, refusal),
+            },
+            Opening::ProxyProtocol => match stages.admission.admit_peer(stream, client) {
+                Ok(unnamed) => {
+                    running.spawn(async move { introduction(&stages, unnamed, stop).await });
+                }
+                Err(refusal) => refuse(&stages, client, refusal),
+            },
         }
     }
     drop(listener);
@@ -90,12 +112,45 @@ async fn accept_from(
     }
 }
 
+/// The connection is dropped with this, and so closed: a stranger learns nothing.
+fn refuse(stages: &Stages, client: ClientAddr, reason: impl Into<Reason>) {
+    let event = Event::new(Action::Refuse, Outcome::Failure).from(client.ip()).because(reason);
+    stages.gate.audit().record(&event);
+}
+
+/// A listed peer says for whom it connects; then the client is asked to come in, as one that came itself.
+async fn introduction(stages: &Arc<Stages>, mut unnamed: Unnamed<TcpStream>, stop: watch::Receiver<bool>) {
+    let peer = unnamed.peer();
+    let client = match proxy_protocol::read(unnamed.connection(), stages.accept.proxy_header).await {
+        Ok(Introduced::Client(client)) => ClientAddr::new(client),
+        Ok(Introduced::Itself) => peer,
+        Err(error) => return refuse(stages, peer, &error),
+    };
+    match stages.admission.convey(unnamed, client) {
+        Ok(admitted) => connection(stages, admitted, stop).await,
+        Err(refusal) => refuse(stages, client, refusal),
+    }
+}
+
 /// One connection: TLS, then requests, each decided by itself, then a tunnel if one of them began one. Each
 /// of the three is in a box of its own, so that an open connection holds no more than what it is doing.
 async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: watch::Receiver<bool>) {
     let client = admitted.client();
+    let (stream, permit) = admitted.into_parts();
     // Held to the end: a console is an open connection.
-    let (stream, _permit) = admitted.into_parts();
+    serve_requests(stages, client, stream, &permit, stop).await;
+    if let Some(ended) = permit.ended() {
+        refuse(stages, client, ended);
+    }
+}
+
+async fn serve_requests(
+    stages: &Arc<Stages>,
+    client: ClientAddr,
+    stream: Revocable<TcpStream>,
+    permit: &ConnectionPermit,
+    stop: watch::Receiver<bool>,
+) {
     let handshake = Box::pin(connection::handshake(&stages.tls, stream, &stages.connection));
     let connection = match handshake.await {
         Ok(connection) => connection,
@@ -108,7 +163,8 @@ async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: w
         stages: stages.clone(),
         client,
         server_name: connection.server_name.clone(),
-        channel: stages.upstream.channel(client.ip()),
+        channel: Mutex::new(Arc::new(stages.upstream.channel(client.ip()))),
+        permit,
     };
     // A request has a box of its own, too: hyper keeps room for one as long as the connection is open.
     let answer = |incoming| Box::pin(request(&visitor, incoming));
@@ -116,15 +172,49 @@ async fn connection(stages: &Arc<Stages>, admitted: Admitted<TcpStream>, stop: w
     if let Err(error) = serving.await {
         tracing::debug!(client.address = %client, error = %error, cause = ?std::error::Error::source(&error), "the connection ended");
     }
-    Box::pin(visitor.channel.tunnel()).await;
+    Box::pin(visitor.channel().tunnel()).await;
 }
 
 /// What all requests of one connection share.
-struct Visitor {
+struct Visitor<'a> {
     stages: Arc<Stages>,
+    /// Who connected, or for whom a peer did.
     client: ClientAddr,
     server_name: Option<Arc<str>>,
-    channel: Channel,
+    /// The way of the last request: all have the same, unless a peer sends those of many clients.
+    channel: Mutex<Arc<Channel>>,
+    permit: &'a ConnectionPermit,
+}
+
+/// Why a peer's request has no client who may ask.
+enum Unheard {
+    Unnamed(ForwardedError),
+    Refused(IpAddr, SourceRefusal),
+}
+
+impl Visitor<'_> {
+    fn channel(&self) -> Arc<Channel> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who asks: whoever is connected, or, where that is a peer, whom it names. Then the request goes a way
+    /// of its own to the upstream: what is two people's never shares one.
+    fn asks(&self, fields: &HeaderMap) -> Result<ClientAddr, Unheard> {
+        let admission = &self.stages.admission;
+        let Some(field) = self.stages.accept.forwarding_field.as_ref().filter(|_| self.is_peer()) else {
+            return Ok(self.client);
+        };
+        let ip = forwarded::client(fields, field, |ip| admission.is_peer(ip)).map_err(Unheard::Unnamed)?;
+        admission.conveyed(ip).map_err(|refusal| Unheard::Refused(ip, refusal))?;
+        let channel = Arc::new(self.stages.upstream.channel(ip));
+        *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = channel;
+        Ok(ClientAddr::new(SocketAddr::new(ip, 0)))
+    }
+
+    /// Whether whoever is connected speaks for others.
+    fn is_peer(&self) -> bool {
+        self.stages.admission.must_forward(self.client.ip())
+    }
 }
 
 type Answer = connection::Answer<Either<Full<Bytes>, ReadAnswer<ResponseBody>>>;
@@ -134,9 +224,42 @@ fn own(reply: Reply) -> Answer {
     Answer { response: reply.into_response().map(Either::Left), hold: None }
 }
 
-/// One request: checked, decided, forwarded.
-async fn request(visitor: &Visitor, incoming: Result<Request<Incoming>, Box<head::RefusedHead>>) -> Answer {
+/// One request. A panic ends it and its connection, and nothing else.
+async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> Answer {
+    let (method, path) = match &incoming {
+        Ok(request) => (request.method().clone(), request.uri().clone()),
+        Err(refused) => (refused.head.method.clone(), refused.head.uri.clone()),
+    };
+    match caught(answer(visitor, incoming)).await {
+        Ok(answer) => answer,
+        Err(panic) => {
+            tracing::error!(
+                client.address = %visitor.client, http.request.method = %method, url.path = path.path(),
+                panic = message(&*panic), "a request ended in a panic"
+            );
+            let (mut outline, ()) = Request::new(()).into_parts();
+            (outline.method, outline.uri) = (method, path);
+            let gate = &visitor.stages.gate;
+            own(gate.portal().internal(&outline, gate.now()).closing())
+        }
+    }
+}
+
+/// Counted, checked, decided, forwarded.
+async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> Answer {
     let gate = &visitor.stages.gate;
+    visitor.permit.heard_from();
+    let fields = match &incoming {
+        Ok(request) => request.headers(),
+        Err(refused) => &refused.head.headers,
+    };
+    let client = match visitor.asks(fields) {
+        Ok(client) => client,
+        Err(unheard) => return unheard_of(visitor, &head_of(incoming), unheard),
+    };
+    if let Err(too_many) = visitor.stages.admission.request(client.ip()) {
+        return too_many_requests(gate, client, &head_of(incoming), too_many);
+    }
     let url = gate.public_url();
     let rules = head::Rules {
         authority: gate.authority(),
@@ -150,18 +273,109 @@ async fn request(visitor: &Visitor, incoming: Result<Request<Incoming>, Box<head
         Err(refused) => {
             gate.audit().record(
                 &Event::new(Action::Refuse, Outcome::Failure)
-                    .from(visitor.client.ip())
+                    .from(client.ip())
                     .asked(&refused.head.method, &refused.head.uri)
-                    .because(Reason::new("bad_head", refused.refusal)),
+                    .because(head_reason(refused.refusal)),
             );
             let reply = gate.portal().head_refused(refused.refusal, &refused.head, gate.now());
             return own(reply);
         }
     };
-    match decide(gate, visitor.client, checked).await {
+    match decide(gate, client, checked).await {
         Decision::Reply(reply) => own(reply),
-        Decision::Forward(permitted) => forward(visitor, permitted).await,
+        Decision::Forward(permitted) => {
+            visitor.permit.signed_in(gate.now());
+            if visitor.is_peer() {
+                visitor.stages.admission.know(client.ip());
+            }
+            let answer = forward(visitor, client, permitted).await;
+            if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                visitor.permit.belongs_to(client.ip());
+            }
+            answer
+        }
     }
+}
+
+fn head_of(incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> request::Parts {
+    match incoming {
+        Ok(request) => request.into_parts().0,
+        Err(refused) => refused.head,
+    }
+}
+
+/// The audit reason of a refused head. What a link can make a browser send has words of its own: only the
+/// rest counts toward a ban.
+fn head_reason(refusal: HeadRefusal) -> Reason {
+    use HeadRefusal::{FieldsLarge, ForeignHost, ServerName, TargetLong};
+    let word = if matches!(refusal, TargetLong | FieldsLarge) {
+        "large_head"
+    } else if matches!(refusal, ForeignHost | ServerName) {
+        "wrong_host"
+    } else {
+        "bad_head"
+    };
+    Reason::new(word, refusal)
+}
+
+/// The source sends more than it may. Another site's page can make a browser do that: then it is held
+/// back as well, and not held to account.
+fn too_many_requests(
+    gate: &Gate,
+    client: ClientAddr,
+    head: &request::Parts,
+    too_many: TooManyRequests,
+) -> Answer {
+    let reason = if gate.is_of_another_site(&head.headers) {
+        Reason::new("cross_site_rate", too_many)
+    } else {
+        Reason::from(too_many)
+    };
+    gate.audit().record(
+        &Event::new(Action::Refuse, Outcome::Failure)
+            .from(client.ip())
+            .asked(&head.method, &head.uri)
+            .because(reason),
+    );
+    let reply = gate.portal().rate_limited(too_many.retry_after, head, gate.now());
+    own(reply)
+}
+
+/// A peer's request without a client who may ask.
+fn unheard_of(visitor: &Visitor<'_>, head: &request::Parts, unheard: Unheard) -> Answer {
+    let gate = &visitor.stages.gate;
+    let (ip, reason, reply) = match unheard {
+        Unheard::Unnamed(error) => {
+            (visitor.client.ip(), Reason::from(error), gate.portal().client_unnamed(head, gate.now()))
+        }
+        Unheard::Refused(ip, refusal) => {
+            (ip, Reason::from(refusal), gate.portal().address_refused(ip, head, gate.now()))
+        }
+    };
+    gate.audit().record(
+        &Event::new(Action::Refuse, Outcome::Failure).from(ip).asked(&head.method, &head.uri).because(reason),
+    );
+    own(reply)
+}
+
+/// The output of a future, or what it panicked with.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        // What it left half done is its own: shared state is behind locks that are not poisoned for good.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// Asks the gate. What a form or a script sends to the gate itself is carried through even if its
@@ -187,13 +401,17 @@ async fn decide(
     }
 }
 
-async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>) -> Answer {
+async fn forward(
+    visitor: &Visitor<'_>,
+    client: ClientAddr,
+    mut permitted: Permitted<Request<Incoming>>,
+) -> Answer {
     let gate = &visitor.stages.gate;
     let outline = Outline::of(permitted.request());
     let is_admin = permitted.is_admin();
     let attempt = permitted.take_attempt();
     let grounds = permitted.grounds().clone();
-    match visitor.channel.forward(permitted).await {
+    match visitor.channel().forward(permitted).await {
         Ok(response) => {
             gate.answered(visitor.client, &grounds, (&outline.method, &outline.uri), response.status());
             let hold = Some(response.body().hold());
@@ -213,7 +431,7 @@ async fn forward(visitor: &Visitor, mut permitted: Permitted<Request<Incoming>>)
             if let Some((action, reason)) = fault(&error) {
                 gate.audit().record(
                     &Event::new(action, Outcome::Failure)
-                        .from(visitor.client.ip())
+                        .from(client.ip())
                         .asked(&outline.method, &outline.uri)
                         .because(reason),
                 );
@@ -332,7 +550,8 @@ mod tests {
     /// serving, each request, the tunnel. What is left is this, whatever the connection does.
     #[test]
     fn what_every_open_connection_and_every_running_request_holds_stays_small() {
-        let request = size_of_result(|visitor: &'static Visitor, incoming| request(visitor, incoming));
+        let request =
+            size_of_result(|visitor: &'static Visitor<'static>, incoming| request(visitor, incoming));
         let connection = size_of_result(|stages: &'static Arc<Stages>, admitted| {
             connection(stages, admitted, watch::channel(false).1)
         });

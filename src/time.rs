@@ -15,6 +15,9 @@ use std::{
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Later than every other.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// From milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {

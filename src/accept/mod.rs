@@ -1,6 +1,10 @@
 //! Who opened this connection? Listeners, the accept loop, and canonical client addresses.
 //!
-//! Whether the client may stay is decided by `admission`.
+//! A listed peer may speak for a client: by the PROXY protocol before anything else (`proxy_protocol`), or
+//! by a field of each request (`forwarded`). Whether peer and client may stay is decided by `admission`.
+
+pub mod forwarded;
+pub mod proxy_protocol;
 
 use std::{
     fmt, io,
@@ -19,11 +23,33 @@ const BACKLOG: u32 = 1024;
 /// Longest wait after the system refused an accept, most often for want of descriptors.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// Where to listen.
+/// Where to listen, and how peers name their clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Addresses to bind, at least one.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to bind, at least one, and how connections begin there.
+    pub listen: Vec<(SocketAddr, Opening)>,
+    /// From the connection to the end of the PROXY protocol header.
+    pub proxy_header: Duration,
+    /// The field in which listed peers name the client of each request, if they do.
+    pub forwarding_field: Option<http::HeaderName>,
+}
+
+/// How every connection of a listener begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// With TLS, from the client.
+    Tls,
+    /// With a PROXY protocol header, from a listed peer.
+    ProxyProtocol,
+}
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// How every connection begins.
+    pub opening: Opening,
 }
 
 /// A client's address. An IPv4 client on a dual-stack socket is an IPv4 address here (RFC 4291
@@ -65,8 +91,20 @@ impl fmt::Display for ClientAddr {
 /// # Errors
 ///
 /// [`BindError`], which names the address.
-pub fn bind(settings: &Settings) -> Result<Vec<TcpListener>, BindError> {
-    settings.listen.iter().map(|address| bind_one(*address)).collect()
+pub fn bind(settings: &Settings) -> Result<Vec<Listener>, BindError> {
+    let bound = |(address, opening): &(SocketAddr, Opening)| {
+        Ok(Listener { socket: bind_one(*address)?, opening: *opening })
+    };
+    settings.listen.iter().map(bound).collect()
+}
+
+/// Binds one address, where connections begin with TLS.
+///
+/// # Errors
+///
+/// [`BindError`], which names the address.
+pub fn bind_to(address: SocketAddr) -> Result<Listener, BindError> {
+    Ok(Listener { socket: bind_one(address)?, opening: Opening::Tls })
 }
 
 fn bind_one(address: SocketAddr) -> Result<TcpListener, BindError> {
@@ -119,11 +157,11 @@ pub enum BindError {
 }
 
 /// The next connection. Errors of a single connection are skipped; when the system has no
-/// descriptors left, this waits, longer each time, instead of spinning.
-pub async fn next(listener: &TcpListener) -> (TcpStream, ClientAddr) {
+/// descriptors left, this calls `make_room` and waits, longer each time, instead of spinning.
+pub async fn next(listener: &Listener, make_room: impl Fn()) -> (TcpStream, ClientAddr) {
     let mut back_off = Duration::from_millis(5);
     loop {
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, address)) => {
                 // Small writes (console keystrokes) leave at once; a refusal only costs speed.
                 let _ = stream.set_nodelay(true);
@@ -132,6 +170,7 @@ pub async fn next(listener: &TcpListener) -> (TcpStream, ClientAddr) {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(error = %error, wait = ?back_off, "the system accepts no connection");
+                make_room();
                 sleep(back_off).await;
                 back_off = (back_off * 2).min(LONGEST_BACK_OFF);
             }

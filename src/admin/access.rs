@@ -3,7 +3,7 @@
 //! Every question is put to the function that the running gate puts it to; here only the facts are made
 //! up, and the answers told.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use clap::Subcommand;
 use http::{Method, Request, Uri, header};
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Desk, Failure, api::parse_token, output::Output};
 use crate::{
     account::{EndReason, User, UserName},
-    admission::{Admission, SourcePrefix},
+    admission::{Admission, SourcePrefix, SourceRefusal},
     audit::Reason,
     gate::{
         api_token::{self, Call, TokenId},
@@ -24,6 +24,7 @@ use crate::{
         target::Target,
     },
     store::{Attempt, Store as _},
+    time::{SystemClock, Timestamp},
 };
 
 #[derive(Debug, Subcommand)]
@@ -110,7 +111,7 @@ pub(super) fn run(verb: &Verb, config: &Path, output: &Output) -> Result<(), Fai
     let Verb::Explain(question) = verb;
     let mut desk = Desk::open(config, output)?;
     let ip = question.address.to_canonical();
-    let mut steps = vec![source(&desk, ip)];
+    let mut steps = vec![source(&mut desk, ip)?];
     if !steps.iter().any(|step| step.outcome.decides()) {
         match &question.token {
             Some(token) => steps.push(by_token(&desk, ip, token, question)),
@@ -146,7 +147,8 @@ fn tell(question: &Question, steps: &[Step], output: &Output) {
 }
 
 /// May this source talk to us?
-fn source(desk: &Desk, ip: IpAddr) -> Step {
+fn source(desk: &mut Desk, ip: IpAddr) -> Result<Step, Failure> {
+    let bans = desk.store.bans(desk.now)?;
     let lists = &desk.config.admission;
     let entry = |key: &str, networks: &[IpNet]| {
         let found = networks.iter().enumerate().find(|(_, network)| network.contains(&ip));
@@ -154,7 +156,13 @@ fn source(desk: &Desk, ip: IpAddr) -> Step {
     };
     let asked = "address";
     let allowed = entry("access.allow", &lists.allow);
-    match Admission::new(lists.clone()).conveyed(ip) {
+    let admission = Admission::new(lists.clone(), Arc::new(SystemClock));
+    for ban in &bans {
+        admission.set_ban(ban.network, Some(ban.expires_at.unwrap_or(Timestamp::MAX)));
+    }
+    let banned = bans.iter().find(|ban| ban.network.contains(&ip));
+    let by_ban = banned.map(|ban| format!("ban of {}", ban.network));
+    Ok(match admission.conveyed(ip) {
         Ok(()) => Step {
             asked,
             by: allowed.unwrap_or_else(|| "access.allow".to_owned()),
@@ -163,11 +171,16 @@ fn source(desk: &Desk, ip: IpAddr) -> Step {
         },
         Err(refusal) => Step {
             asked,
-            by: entry("access.deny", &lists.deny).unwrap_or_else(|| "access.allow".to_owned()),
+            by: match refusal {
+                SourceRefusal::Denied => entry("access.deny", &lists.deny),
+                SourceRefusal::NotAllowed => None,
+                SourceRefusal::Banned => by_ban,
+            }
+            .unwrap_or_else(|| "access.allow".to_owned()),
             outcome: Outcome::Refused,
             why: format!("{refusal}: closed before TLS, without an answer"),
         },
-    }
+    })
 }
 
 /// The lane of API tokens.

@@ -64,14 +64,13 @@ pub(super) fn run(args: Args, output: &Output) -> Result<(), Failure> {
 async fn run_in(dir: &std::path::Path, listen: SocketAddr, output: &Output) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let dir = prepare(dir)?;
-    let listeners = accept::bind(&accept::Settings { listen: vec![listen] })
-        .map_err(|error| port_taken(&error, listen))?;
-    let port = listeners.first().and_then(|l| l.local_addr().ok()).map_or(listen.port(), |at| at.port());
+    let listener = accept::bind_to(listen).map_err(|error| port_taken(&error, listen))?;
+    let port = listener.socket.local_addr().map_or(listen.port(), |at| at.port());
     let (mut stand_in, pin) = start_stand_in(&dir, &clock).await?;
     let config_file = dir.join("pvegate.toml");
     let config = configure(&dir, &config_file, SocketAddr::new(listen.ip(), port), &stand_in, pin)?;
     let enrol_url = invite(&config, &*clock)?;
-    let server = Server::compose(&config, listeners, clock).await?;
+    let server = Server::compose(&config, vec![listener], clock).await?;
 
     let url = config.gate.public_url.origin();
     let ca = server.ca().map(|path| path.display().to_string());

@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod ban;
 mod demo;
 mod exit;
 mod factor;
@@ -121,6 +122,12 @@ enum Verb {
     /// Nothing is sent and nothing is changed.
     #[command(subcommand, verbatim_doc_comment)]
     Access(access::Verb),
+    /// List, add and remove bans of networks.
+    ///
+    /// The gate bans sources by itself after failed sign-ins, malformed requests
+    /// and floods: briefly at first, and longer each time. [limits] says when.
+    #[command(subcommand, verbatim_doc_comment)]
+    Ban(ban::Verb),
     /// Print a server's certificate fingerprint, as Proxmox VE shows it.
     ///
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
@@ -147,6 +154,7 @@ pub fn run() -> Exit {
         Verb::Session(verb) => session::run(verb, &cli.config, &output),
         Verb::Api(verb) => api::run(verb, &cli.config, &output),
         Verb::Access(verb) => access::run(&verb, &cli.config, &output),
+        Verb::Ban(verb) => ban::run(verb, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
     };
     match done {

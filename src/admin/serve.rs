@@ -9,12 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Exit, Failure, output::Output, read_config};
 use crate::{
-    accept::{self, BindError},
+    accept::{self, BindError, Listener},
     admission::Admission,
     audit::{self, Action, Event, Outcome},
     config::Config,
@@ -92,7 +92,7 @@ pub(super) async fn asked_to_stop() {
 
 /// A gate, composed and ready to serve.
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     stages: Arc<Stages>,
     follower: StoreThread,
     renewal: Option<Renewal>,
@@ -168,7 +168,7 @@ impl Server {
     /// [`StartError`]
     pub async fn compose(
         config: &Config,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let store = SqliteStore::open(&config.store.path)?;
@@ -179,11 +179,13 @@ impl Server {
         let audit = audit::Log::open(&config.audit, clock.clone())?;
         let certificate = certificate(config, &clock)?;
         let upstream = Upstream::new(config.upstream.clone(), clock.clone(), &audit)?;
+        let admission = Arc::new(Admission::new(config.admission.clone(), clock.clone()));
         let gate = Gate::open(gate::Parts {
             settings: config.gate.clone(),
             clock: clock.clone(),
             store: StoreThread::start(store)?,
             audit,
+            admission: admission.clone(),
             master,
             ca: certificate.ca_pem,
             pages: config.pages.clone(),
@@ -191,7 +193,8 @@ impl Server {
         })
         .await?;
         let stages = Stages {
-            admission: Admission::new(config.admission.clone()),
+            accept: config.accept.clone(),
+            admission,
             tls: TlsAcceptor::from(tls::server_config(certificate.certificates)?),
             connection: config.connection.clone(),
             gate: Arc::new(gate),

@@ -2,6 +2,7 @@
 
 use std::{fmt, fmt::Write as _, net::IpAddr};
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Event {
     pub request: Option<(String, String)>,
     /// Class and path of the call to Proxmox VE, in its one spelling.
     pub call: Option<(&'static str, String)>,
+    /// The network it concerns, and until when; `None` for as long as nobody says otherwise.
+    pub ban: Option<(IpNet, Option<Timestamp>)>,
     /// How many such events this one stands for.
     pub count: u64,
 }
@@ -87,6 +90,10 @@ pub enum Action {
     UserDisable,
     /// A user may sign in again.
     UserEnable,
+    /// A network was banned.
+    BanAdd,
+    /// A ban was lifted.
+    BanRemove,
     /// The upstream was not who it should be, or did not answer.
     UpstreamFailure,
     /// Somebody signed in to Proxmox VE, or tried to.
@@ -128,6 +135,8 @@ impl Action {
             Self::UserUnlock => "user-unlock",
             Self::UserDisable => "user-disable",
             Self::UserEnable => "user-enable",
+            Self::BanAdd => "ban-add",
+            Self::BanRemove => "ban-remove",
             Self::UpstreamFailure => "upstream-failure",
             Self::UpstreamSignIn => "upstream-sign-in",
             Self::NodeDown => "node-down",
@@ -166,6 +175,8 @@ impl Action {
                 | Self::UserEnable,
                 _,
             ) => ("iam", "change"),
+            (Self::BanAdd, _) => ("intrusion_detection", "creation"),
+            (Self::BanRemove, _) => ("intrusion_detection", "deletion"),
             (Self::UpstreamFailure | Self::NodeDown, _) => ("network", "error"),
             (Self::NodeUp, _) => ("network", "info"),
             (Self::Start, _) => ("process", "start"),
@@ -240,6 +251,7 @@ impl Event {
             node: None,
             request: None,
             call: None,
+            ban: None,
             count: 1,
         }
     }
@@ -314,6 +326,13 @@ impl Event {
         self
     }
 
+    /// Concerning the ban of a network until a time.
+    #[must_use]
+    pub fn ban(mut self, network: IpNet, until: Option<Timestamp>) -> Self {
+        self.ban = Some((network, until));
+        self
+    }
+
     /// Standing for so many of its kind.
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
@@ -380,6 +399,12 @@ impl Event {
             set(&["event", "reason"], json!(reason.text));
             set(&["pvegate", "reason"], json!(reason.word));
         }
+        if let Some((network, until)) = &self.ban {
+            set(&["pvegate", "network"], json!(network.to_string()));
+            if let Some(until) = until {
+                set(&["pvegate", "until"], json!(until.to_string()));
+            }
+        }
         if self.count > 1 {
             set(&["pvegate", "count"], json!(self.count));
         }
@@ -428,6 +453,12 @@ impl Event {
         }
         if let Some(reason) = &self.reason {
             let _ = write!(details, " reason={}", reason.word);
+        }
+        if let Some((network, until)) = &self.ban {
+            let _ = write!(details, " network={network}");
+            if let Some(until) = until {
+                let _ = write!(details, " until={until}");
+            }
         }
         if self.count > 1 {
             let _ = write!(details, " count={}", self.count);
@@ -525,6 +556,21 @@ mod tests {
     #[test]
     fn a_line_without_details_is_its_action_alone() {
         assert_eq!(Event::new(Action::Start, Outcome::Success).to_line(), "start");
+    }
+
+    #[test]
+    fn a_ban_says_which_network_and_until_when() {
+        let event = Event::new(Action::BanAdd, Outcome::Success)
+            .ban("2001:db8::/64".parse().unwrap(), Some(Timestamp::from_secs(1_111_111_109)))
+            .because(Reason::new("failed_sign_ins", "failed_sign_ins"));
+
+        assert_eq!(
+            event.to_line(),
+            "ban-add; reason=failed_sign_ins network=2001:db8::/64 until=2005-03-18T01:58:29.000Z"
+        );
+        let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 0)).unwrap();
+        assert_eq!(json["pvegate"]["network"], "2001:db8::/64");
+        assert_eq!(json["pvegate"]["until"], "2005-03-18T01:58:29.000Z");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -32,7 +32,10 @@ struct Inner {
     lost: Arc<AtomicU64>,
     to_file: Option<mpsc::SyncSender<Work>>,
     floods: Mutex<Floods>,
+    watcher: OnceLock<Watcher>,
 }
+
+type Watcher = Box<dyn Fn(&Event) + Send + Sync>;
 
 enum Work {
     Line(String),
@@ -81,12 +84,22 @@ impl Log {
             lost,
             to_file,
             floods: Mutex::default(),
+            watcher: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Shows every event to somebody else too, folded or not, before it is written. One watcher a log: a
+    /// second is not taken.
+    pub fn watch(&self, watcher: impl Fn(&Event) + Send + Sync + 'static) {
+        let _ = self.inner.watcher.set(Box::new(watcher));
+    }
+
     /// Records an event. Never blocks. Floods of refusals are folded, see `flood`.
     pub fn record(&self, event: &Event) {
+        if let Some(watcher) = self.inner.watcher.get() {
+            watcher(event);
+        }
         let now = self.inner.clock.now();
         if self.inner.floods().is_to_be_written(event, now) {
             self.inner.write(event, now);

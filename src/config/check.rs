@@ -4,7 +4,7 @@
 //! It is pure: what the disk knows is an argument. The order is the file's.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -40,6 +40,7 @@ pub(super) fn check(
 
     check.schema();
     let listen = check.listen();
+    let peers = check.peers();
     let public_url = check.public_url();
     let aliases = check.aliases();
     let max_connections = check.number(&keys::MAX_CONNECTIONS);
@@ -53,6 +54,9 @@ pub(super) fn check(
     let form_silence = check.duration(&keys::BODY);
     let per_source = check.number(&keys::PER_SOURCE);
     let sign_ins = check.number(&keys::SIGN_INS);
+    let requests = check.requests();
+    let bans = check.bans();
+    let proxy_header = check.duration(&keys::PROXY_HEADER);
     let files = check.files(environment, is_file);
     let journal = check.flag(&keys::AUDIT_JOURNAL);
     let pages = check.pages();
@@ -61,13 +65,22 @@ pub(super) fn check(
     let (storage, master_key_file, audit_file) = files?;
     let state_dir = storage.parent()?.to_owned();
     let (allow, deny) = networks?;
+    let (peers, forwarding_field) = peers?;
     Some(Config {
-        accept: accept::Settings { listen: listen? },
+        accept: accept::Settings {
+            listen: listen?,
+            proxy_header: proxy_header?.value,
+            forwarding_field: forwarding_field.clone(),
+        },
         admission: admission::Settings {
             allow,
             deny,
             max_connections: max_connections?,
             max_connections_per_source: per_source?,
+            peers,
+            peers_forward: forwarding_field.is_some(),
+            requests: requests?,
+            bans: bans?,
         },
         connection: connection?,
         gate: gate::Settings {
@@ -108,48 +121,6 @@ impl Check<'_> {
                     .at(&item.place, ""),
             );
         }
-    }
-
-    fn listen(&mut self) -> Option<Vec<SocketAddr>> {
-        let found = self.list(&keys::LISTEN)?;
-        let mut listen: Vec<(SocketAddr, Place)> = Vec::new();
-        let mut right = true;
-        if found.value.is_empty() {
-            self.problem(
-                Problem::new(Code::BadListen, "the list is empty: nobody could connect")
-                    .of(keys::LISTEN.name)
-                    .at(&found.place, "")
-                    .help("listen = [\"[::]:443\"]"),
-            );
-            right = false;
-        }
-        for (index, (text, place)) in found.value.into_iter().enumerate() {
-            let name = format!("{}[{index}]", keys::LISTEN.name);
-            match text.parse::<SocketAddr>() {
-                Ok(address) => {
-                    if let Some((_, first)) = listen.iter().find(|(other, _)| *other == address) {
-                        self.problems.push(
-                            Problem::new(Code::Twice, format!("{} is listed twice", quoted(&text)))
-                                .of(name)
-                                .at(&place, "again here")
-                                .at(first, "first here"),
-                        );
-                        right = false;
-                    }
-                    listen.push((address, place));
-                }
-                Err(_) => {
-                    let message = format!("{} is not an address and a port such as [::]:443", quoted(&text));
-                    let mut problem = Problem::new(Code::BadListen, message).of(name).at(&place, "");
-                    if let Some(help) = form::listen_instead(&text) {
-                        problem = problem.help(help);
-                    }
-                    self.problem(problem);
-                    right = false;
-                }
-            }
-        }
-        right.then(|| listen.into_iter().map(|(address, _)| address).collect())
     }
 
     fn public_url(&mut self) -> Option<Found<gate::PublicUrl>> {
@@ -208,7 +179,11 @@ impl Check<'_> {
     }
 
     pub(super) fn send_client_ip(&mut self) -> Option<http::HeaderName> {
-        let Found { value: text, place } = self.text(&keys::SEND_CLIENT_IP)?;
+        let Found { value, place } = self.text(&keys::SEND_CLIENT_IP)?;
+        self.field_name(&keys::SEND_CLIENT_IP, &value, &place)
+    }
+
+    pub(super) fn field_name(&mut self, key: &Key, text: &str, place: &Place) -> Option<http::HeaderName> {
         let reason = match text.parse::<http::HeaderName>() {
             Err(_) => "is not the name of a field such as X-Forwarded-For",
             Ok(name) if form::TAKEN.contains(&name.as_str()) => {
@@ -217,9 +192,7 @@ impl Check<'_> {
             Ok(name) => return Some(name),
         };
         self.problem(
-            Problem::new(Code::BadFieldName, format!("{} {reason}", quoted(&text)))
-                .of(keys::SEND_CLIENT_IP.name)
-                .at(&place, ""),
+            Problem::new(Code::BadFieldName, format!("{} {reason}", quoted(text))).of(key.name).at(place, ""),
         );
         None
     }
@@ -304,6 +277,43 @@ impl Check<'_> {
             }
         }
         right.then_some(networks)
+    }
+
+    fn requests(&mut self) -> Option<admission::rate::Requests> {
+        let a_second = self.positive(&keys::REQUESTS);
+        let burst = self.positive(&keys::REQUEST_BURST);
+        Some(admission::rate::Requests { a_second: a_second?, burst: burst? })
+    }
+
+    fn bans(&mut self) -> Option<admission::ban::Rules> {
+        let automatic = self.flag(&keys::BAN);
+        let after = self.positive(&keys::BAN_AFTER);
+        let first = self.duration(&keys::BAN_FOR);
+        let longest = self.duration(&keys::BAN_LONGEST);
+        let never = self.list(&keys::NEVER_BAN);
+        let never = never.and_then(|list| self.each_network(&keys::NEVER_BAN, list.value));
+        let (first, longest) = (first?, longest?);
+        if first.value > longest.value {
+            let message = format!("no ban is longer than {}", duration::format(longest.value));
+            self.problem(
+                Problem::new(Code::NoEffect, message)
+                    .of(keys::BAN_FOR.name)
+                    .at(&first.place, "never so long")
+                    .at(&longest.place, "at most this"),
+            );
+        }
+        Some(admission::ban::Rules {
+            automatic: automatic?,
+            after: after?.get(),
+            first: first.value,
+            longest: longest.value,
+            never: never?,
+        })
+    }
+
+    /// A number whose bounds leave zero out.
+    fn positive(&mut self, key: &Key) -> Option<NonZeroU32> {
+        self.number(key).and_then(|number| u32::try_from(number).ok()).and_then(NonZeroU32::new)
     }
 
     fn session(&mut self) -> Option<gate::SessionLimits> {

@@ -102,6 +102,10 @@ const fn repeated(name: &'static str, about: &'static str) -> Table {
 /// Tables with what they are about, in the order of the file.
 pub const TABLES: &[Table] = &[
     once("server", "Where browsers come in."),
+    repeated(
+        "server.listener",
+        "A further address to listen on, besides server.listen: for a proxy that passes connections on.",
+    ),
     once("tls", "The gate's own certificate."),
     once("upstream", "Proxmox VE's pveproxy."),
     repeated(
@@ -119,7 +123,10 @@ pub const TABLES: &[Table] = &[
         "What one API token of Proxmox VE may do. Without a rule no token passes: Proxmox VE asks no second\n\
          factor of tokens. `pvegate api add` writes a rule, with the hash of the secret.",
     ),
-    once("limits", "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64."),
+    once(
+        "limits",
+        "Bounds for strangers. \"Per source\" is an IPv4 address or an IPv6 /64; an IPv6 /48 has sixteen times as much.",
+    ),
     once("storage", "What the gate keeps."),
     once("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
     once("ui", "The gate's own pages."),
@@ -161,7 +168,20 @@ keys! {
         "Other names or addresses, e.g. \"10.0.0.5\" or \"pve.internal:8443\", under which programs with an API\n\
          token may ask for the gate. Browsers may not.";
     MAX_CONNECTIONS "server.max_connections" Kind::Number { min: 1, max: 1_000_000 }, Some("10000"), None,
-        "Connections in all; further ones are closed at once.";
+        "Connections in all. When they are that many, a newcomer takes the place of the stranger who has been\n\
+         silent for longest; whoever is signed in keeps theirs.";
+    TRUSTED_PEERS "server.trusted_peers" Kind::List, Some("[]"), None,
+        "Proxies that speak for clients, as networks: by the PROXY protocol, or by forwarding_field. access says\n\
+         which clients may come through them, as if they had come themselves.";
+    FORWARDING_FIELD "server.forwarding_field" Kind::Text, Some(r#""""#), None,
+        "The field in which trusted_peers name the client, e.g. \"X-Forwarded-For\". Their requests without it\n\
+         are refused; in everybody else's it means nothing. \"\": peers are clients like any other.";
+
+    LISTENER_ADDRESS "server.listener.address" Kind::Text, None, Some(r#""[::]:8443""#),
+        "The address to listen on.";
+    LISTENER_PROXY_PROTOCOL "server.listener.proxy_protocol" Kind::Flag, Some("false"), None,
+        "Whether every connection begins with a PROXY protocol header (version 1 or 2). Then only\n\
+         server.trusted_peers may connect there.";
 
     TLS_SOURCE "tls.source" Kind::Choice(&["local-ca", "files"]), Some(r#""local-ca""#), None,
         "local-ca: an authority of the gate's own, made at the first start; browsers must be told to trust it.\n\
@@ -244,12 +264,30 @@ keys! {
 
     PER_SOURCE "limits.connections_per_source" Kind::Number { min: 1, max: 1_000_000 }, Some("256"), None,
         "Connections at once per source. A browser takes six and one per console; an office behind one address more.";
+    REQUESTS "limits.requests" Kind::Number { min: 5, max: 1_000_000 }, Some("50"), None,
+        "Requests a second per source, lasting; signed in or not. Proxmox VE's interface sends one a second per tab.";
+    REQUEST_BURST "limits.request_burst" Kind::Number { min: 60, max: 1_000_000 }, Some("400"), None,
+        "Requests at once per source. Proxmox VE's interface sends 28 when it is loaded.";
     SIGN_INS "limits.sign_ins" Kind::Number { min: 1, max: 10_000 }, Some("10"), None,
         "Attempts to sign in per source: so many at once, and as many a minute. An office behind one address\n\
          may need more. As many may fail at Proxmox VE's own sign-in. What protects an account holds\n\
          whatever this is.";
+    BAN "limits.ban" Kind::Flag, Some("true"), None,
+        "Whether sources are banned by themselves: after failed sign-ins, malformed requests and floods. Never one\n\
+         with a live session or a sign-in within the last day. `pvegate ban list` shows them.";
+    BAN_AFTER "limits.ban_after" Kind::Number { min: 10, max: 10_000 }, Some("20"), None,
+        "So many failed sign-ins or malformed requests within ten minutes lead to a ban. A request or connection\n\
+         that a limit refused counts a fifth.";
+    BAN_FOR "limits.ban_for" duration(SECOND, DAY), Some(r#""10m""#), None,
+        "The first ban of a source. The next, within a week of its end, is twice as long, and so on.";
+    BAN_LONGEST "limits.ban_longest" duration(SECOND, MONTH), Some(r#""24h""#), None,
+        "No ban that comes by itself is longer.";
+    NEVER_BAN "limits.never_ban" Kind::List, Some(r#"["127.0.0.0/8", "::1/128"]"#), None,
+        "Networks that are banned by `pvegate ban add` only.";
     HANDSHAKE "limits.handshake" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the connection to the end of the TLS handshake.";
+    PROXY_HEADER "limits.proxy_header" duration(SHORTEST, FIVE_MINUTES), Some(r#""5s""#), None,
+        "From the connection to the end of the PROXY protocol header, where one must come.";
     HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the first byte of a request's head to its last.";
     KEEP_ALIVE "limits.keep_alive" duration(SHORTEST, HOUR), Some(r#""60s""#), None,

@@ -15,6 +15,7 @@ mod env;
 mod file;
 mod form;
 mod keys;
+mod listen;
 mod nodes;
 mod problem;
 mod reference;

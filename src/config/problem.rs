@@ -85,6 +85,8 @@ codes! {
     NeverGood "E0310" "The rule ends before it begins."
     TwoUpstreams "E0311" "One node stands under [upstream]; the nodes of a cluster each have a [[upstream.node]]. Both at once leave open which ones serve."
     SameNode "E0312" "The same node is listed twice. Each node of a cluster has one [[upstream.node]]."
+    NoPeers "E0321" "Where the PROXY protocol is spoken, only listed peers may connect; with none listed, nobody could."
+    TrustsEverybody "E0322" "A trusted peer says who its clients are, and is believed. If that is everybody, the lists of networks, the limits and the audit log mean nothing."
     PublicAddress "W0401" "Passkeys are bound to a host name; a browser refuses to make or use one on an address. One-time codes still work."
     HostBits "W0402" "The address has bits set behind the prefix length. The network is taken without them; if a single address was meant, its length is 32 or 128."
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."

@@ -1,5 +1,5 @@
 //! What the gate does beside answering: it follows the store, looks at the clocks, writes activity
-//! down.
+//! down, and bans whom `admission` has found out.
 
 use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 
@@ -8,9 +8,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::{Gate, cookie};
 use crate::{
     account::EndReason,
+    admission::ban,
     audit::{Action, Event, Outcome},
     secret::Purpose,
-    store::{Change, Sessions, StoreError, StoreThread},
+    store::{AutomaticBan, Ban, Change, Sessions, StoreError, StoreThread},
     time::Timestamp,
 };
 
@@ -76,6 +77,7 @@ impl Gate {
             let now = self.clock.now();
             self.audit.write_floods();
             self.api_rules.sweep(now);
+            self.ban_offenders(now).await;
             self.end_what_is_over(now).await;
             if written.elapsed() >= WRITE_ACTIVITY {
                 written = Instant::now();
@@ -162,8 +164,41 @@ impl Gate {
                 let sealed = follower.call(|store| store.cookie_keys()).await?;
                 self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed));
             }
+            Change::Ban(network) => match follower.call(move |store| store.ban_of(&network)).await {
+                Ok(ban) => self.admission.set_ban(network, ban.as_ref().and_then(until)),
+                Err(StoreError::Corrupt { found, expected }) => {
+                    tracing::error!(network = %network, found, expected, "a ban can't be read, and stays as it was");
+                }
+                Err(error) => return Err(error),
+            },
         }
         Ok(())
+    }
+
+    /// Bans whoever has offended enough, in the store and here.
+    async fn ban_offenders(&self, now: Timestamp) {
+        for (source, offence) in self.admission.due_bans() {
+            let network = source.network();
+            let rules = self.admission.ban_rules().clone();
+            let banned = self.store.call(move |store| {
+                store.ban(network, offence.as_str(), now, &|before| ban::length(&rules, before))
+            });
+            match banned.await {
+                Ok(AutomaticBan::Now(ban)) => {
+                    self.admission.set_ban(network, until(&ban));
+                    self.audit.record(
+                        &Event::new(Action::BanAdd, Outcome::Success)
+                            .from(network.addr())
+                            .ban(network, ban.expires_at)
+                            .because(offence),
+                    );
+                }
+                Ok(AutomaticBan::Before | AutomaticBan::Spared) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, network = %network, "a ban could not be written")
+                }
+            }
+        }
     }
 
     async fn end_what_is_over(&self, now: Timestamp) {
@@ -192,4 +227,9 @@ impl Gate {
             }
         }
     }
+}
+
+/// Until when a ban holds: until the end of time if nobody lifts it.
+pub(super) fn until(ban: &Ban) -> Option<Timestamp> {
+    Some(ban.expires_at.unwrap_or(Timestamp::MAX))
 }

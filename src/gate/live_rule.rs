@@ -29,7 +29,7 @@ use crate::{
     accept::ClientAddr,
     admission::{
         SourcePrefix,
-        rate::{A_MINUTE, SignInRate, Steady},
+        rate::{A_MINUTE, SignInRate, Standing, Steady},
     },
     secret::Key,
     time::{Clock, Timestamp},
@@ -115,7 +115,7 @@ impl LiveRules {
             Ok(number) => number,
             // There is something to guess: a source has so many tries a minute. What is right still passes.
             Err(refusal @ (Refusal::Broken | Refusal::Unknown)) => {
-                let attempt = self.refused.attempt(SourcePrefix::of(client.ip()));
+                let attempt = self.refused.attempt(SourcePrefix::of(client.ip()), Standing::Stranger);
                 return Err(match attempt {
                     Ok(()) => refusal.into(),
                     Err(many) => Refused { refusal: Refusal::Attempts, retry_after: Some(many.retry_after) },

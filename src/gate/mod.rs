@@ -45,7 +45,7 @@ pub use pve_sign_in::{Attempt, ReadAnswer, TooManyGuesses};
 use crate::{
     accept::ClientAddr,
     account::{Authenticator, Scope, SessionId},
-    admission::rate::SignInRate,
+    admission::{Admission, rate::SignInRate},
     audit::{self, Action, Event, Outcome, Reason},
     connection::{
         head::{Alias, Checked},
@@ -119,6 +119,7 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     store: StoreThread,
     audit: audit::Log,
+    admission: Arc<Admission>,
     master: MasterKey,
     cookie_keys: KeyRing,
     sessions: LiveSessions,
@@ -145,6 +146,8 @@ pub struct Parts {
     pub store: StoreThread,
     /// Where events go.
     pub audit: audit::Log,
+    /// Who may talk to us at all: bans are carried there and back.
+    pub admission: Arc<Admission>,
     /// What all keys come from.
     pub master: MasterKey,
     /// The local CA's certificate in PEM form, while it is in use.
@@ -171,13 +174,13 @@ struct Visitor {
 }
 
 impl Gate {
-    /// Reads the sessions and keys that the store has; makes a first key where there is none.
+    /// Reads the sessions, keys and bans that the store has; makes a first key where there is none.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
     pub async fn open(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { settings, clock, store, audit, master, ca, pages, nodes } = parts;
+        let Parts { settings, clock, store, audit, admission, master, ca, pages, nodes } = parts;
         let now = clock.now();
         let sealing = master.derive(Purpose::CookieKeys);
         let opened = master.clone();
@@ -202,6 +205,13 @@ impl Gate {
         for (session, user) in sessions {
             live.insert(&session, user);
         }
+        let (bans, homes) = store.call(move |store| Ok((store.bans(now)?, store.homes(now)?))).await?;
+        for ban in bans {
+            admission.set_ban(ban.network, follow::until(&ban));
+        }
+        homes.into_iter().for_each(|ip| admission.know(ip));
+        let watching = admission.clone();
+        audit.watch(move |event| watching.hear(event));
         let sign_in_rate = SignInRate::new(settings.sign_ins_a_minute, clock.clone());
         let questions = settings.sign_ins_a_minute.saturating_mul(QUESTIONS_TO_AN_ATTEMPT);
         let question_rate = SignInRate::new(questions, clock.clone());
@@ -217,6 +227,7 @@ impl Gate {
             clock,
             store,
             audit,
+            admission,
             master,
             cookie_keys: KeyRing::new(keys),
             sessions: live,
@@ -403,6 +414,12 @@ impl Gate {
     #[must_use]
     pub fn aliases(&self) -> &[Alias] {
         &self.settings.aliases
+    }
+
+    /// Whether another site's page made a browser send these fields.
+    #[must_use]
+    pub fn is_of_another_site(&self, fields: &http::HeaderMap) -> bool {
+        policy::is_of_another_site(fields, &self.origin)
     }
 
     /// Where events go.

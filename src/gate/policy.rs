@@ -185,6 +185,15 @@ fn is_navigation(method: &Method, place: Place, fields: &HeaderMap) -> bool {
     }
 }
 
+/// Whether the fields say that another site's page is behind a request: its visitor may know nothing of it.
+#[must_use]
+pub fn is_of_another_site(fields: &HeaderMap, ours: &str) -> bool {
+    match initiator(fields, ours) {
+        Initiator::Foreign => true,
+        Initiator::SameOrigin | Initiator::Unsaid => false,
+    }
+}
+
 fn initiator(fields: &HeaderMap, ours: &str) -> Initiator {
     let mut origins = fields.get_all(header::ORIGIN).into_iter();
     let origin = match (origins.next(), origins.next()) {

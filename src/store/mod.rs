@@ -8,6 +8,7 @@
 //! The trait is synchronous, as its command-line users are; a gate talks to it through a
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
+mod ban;
 mod credentials;
 mod factors;
 mod lockout;
@@ -15,8 +16,11 @@ mod recovery;
 mod sqlite;
 mod thread;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
+
+pub use ban::{AUTOMATIC, AutomaticBan, Ban, REMEMBERED, SPARED_BY_SIGN_IN};
 pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
@@ -350,6 +354,56 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError>;
 
+    /// The bans in force, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn bans(&mut self, now: Timestamp) -> Result<Vec<Ban>, StoreError>;
+
+    /// The network's latest ban, whether or not it is in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn ban_of(&mut self, network: &IpNet) -> Result<Option<Ban>, StoreError>;
+
+    /// Bans a network by itself, unless it is banned or somebody is at home there. `length` says for how
+    /// long, from how many bans it had before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn ban(
+        &mut self,
+        network: IpNet,
+        reason: &str,
+        now: Timestamp,
+        length: &dyn Fn(u32) -> Duration,
+    ) -> Result<AutomaticBan, StoreError>;
+
+    /// Bans a network by somebody's command, in place of a ban that it may have.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn put_ban(&mut self, ban: &Ban) -> Result<(), StoreError>;
+
+    /// Lifts a network's ban and forgets that there was one. The ban, if it was in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn lift_ban(&mut self, network: &IpNet, now: Timestamp) -> Result<Option<Ban>, StoreError>;
+
+    /// The addresses from which somebody signed in within [`SPARED_BY_SIGN_IN`], or into a session that is
+    /// alive.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn homes(&mut self, now: Timestamp) -> Result<Vec<IpAddr>, StoreError>;
+
     /// Forgets sessions, invitations and spent ceremonies that were over before `before`, and changes
     /// every gate has heard of.
     ///
@@ -582,6 +636,8 @@ pub enum Change {
     User(UserId),
     /// The keys that sign cookies.
     CookieKeys,
+    /// A network was banned, or a ban lifted.
+    Ban(IpNet),
 }
 
 /// Why the store did not do it. Nothing was changed.

@@ -2,21 +2,23 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
+use ipnet::IpNet;
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, named_params, params,
     types::Type,
 };
 
 use super::{
-    Added, Attempt, Change, Disabled, Enabled, EnrolledBy, Enrolment, GivenUp, Guesses, NewInvitation, Owned,
-    RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried,
-    Unlocked, Use, credentials, factors, lockout, recovery,
+    Added, Attempt, AutomaticBan, Ban, Change, Disabled, Enabled, EnrolledBy, Enrolment, GivenUp, Guesses,
+    NewInvitation, Owned, RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions, Spent, StepSpent,
+    Store, StoreError, Tried, Unlocked, Use, ban, credentials, factors, lockout, recovery,
 };
 use crate::{
     account::{
@@ -124,6 +126,11 @@ impl SqliteStore {
         store.run(|connection| connection.pragma_update(None, "foreign_keys", true))?;
         store.migrate()?;
         Ok(store)
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_session_by_hand(&mut self, session: &Session) -> Result<(), StoreError> {
+        self.write(|transaction| insert_session(transaction, session))
     }
 
     #[cfg(test)]
@@ -564,6 +571,39 @@ impl Store for SqliteStore {
         })
     }
 
+    fn bans(&mut self, now: Timestamp) -> Result<Vec<Ban>, StoreError> {
+        self.run(|connection| ban::in_force(connection, now))
+    }
+
+    fn ban_of(&mut self, network: &IpNet) -> Result<Option<Ban>, StoreError> {
+        self.run(|connection| ban::of(connection, network))
+    }
+
+    fn ban(
+        &mut self,
+        network: IpNet,
+        reason: &str,
+        now: Timestamp,
+        length: &dyn Fn(u32) -> Duration,
+    ) -> Result<AutomaticBan, StoreError> {
+        self.write(|transaction| {
+            ban::forget(transaction, now)?;
+            ban::by_itself(transaction, network, reason, now, length)
+        })
+    }
+
+    fn put_ban(&mut self, ban: &Ban) -> Result<(), StoreError> {
+        self.write(|transaction| ban::put(transaction, ban))
+    }
+
+    fn lift_ban(&mut self, network: &IpNet, now: Timestamp) -> Result<Option<Ban>, StoreError> {
+        self.write(|transaction| ban::lift(transaction, network, now))
+    }
+
+    fn homes(&mut self, now: Timestamp) -> Result<Vec<IpAddr>, StoreError> {
+        self.run(|connection| ban::homes(connection, now))
+    }
+
     fn forget(&mut self, before: Timestamp) -> Result<(), StoreError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
@@ -712,6 +752,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
         "session" => Some(Change::Session(SessionId(row.get(2)?))),
         "user" => Some(Change::User(UserId(row.get(2)?))),
         "cookie-key" => Some(Change::CookieKeys),
+        "ban" => row.get::<_, String>(2)?.parse().ok().map(Change::Ban),
         _ => None,
     })
 }

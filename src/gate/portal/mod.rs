@@ -19,7 +19,7 @@ mod second_factor;
 pub(super) mod sign_in;
 pub mod words;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request};
@@ -231,8 +231,23 @@ impl Portal {
         self.refuse(status, page, word, head, now)
     }
 
-    /// Too many attempts to sign in.
-    pub(super) fn rate_limited(&self, retry_after: Duration, head: &request::Parts, now: Timestamp) -> Reply {
+    /// A peer's request does not say whose it is. Its connection is closed.
+    #[must_use]
+    pub fn client_unnamed(&self, head: &request::Parts, now: Timestamp) -> Reply {
+        self.refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "forwarding_field", head, now).closing()
+    }
+
+    /// The client for whom a peer asks may not. The peer's connection stays: others come through it.
+    #[must_use]
+    pub fn address_refused(&self, ip: IpAddr, head: &request::Parts, now: Timestamp) -> Reply {
+        let address = ip.to_string();
+        let refusal = Refusal::AddressNotAllowed { address: Some(&address) };
+        self.refuse(StatusCode::FORBIDDEN, refusal, "address", head, now)
+    }
+
+    /// Too many attempts to sign in, or requests.
+    #[must_use]
+    pub fn rate_limited(&self, retry_after: Duration, head: &request::Parts, now: Timestamp) -> Reply {
         // In whole seconds, and never too early.
         let seconds = retry_after.as_millis().div_ceil(1000);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);

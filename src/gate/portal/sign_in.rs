@@ -166,7 +166,7 @@ impl Gate {
 
     fn within(&self, rate: &SignInRate, visit: &Visit<'_>) -> Result<(), Box<Reply>> {
         let source = SourcePrefix::of(visit.client.ip());
-        rate.attempt(source).map_err(|too_many| {
+        rate.attempt(source, self.admission.standing(source)).map_err(|too_many| {
             self.audit.record(
                 &Event::new(Action::Refuse, Outcome::Failure)
                     .from(visit.client.ip())

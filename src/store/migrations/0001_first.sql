@@ -130,6 +130,17 @@ CREATE TRIGGER user_deleted_guesses AFTER DELETE ON user BEGIN
     DELETE FROM guess_day WHERE user_id = OLD.id;
 END;
 
+-- Networks that may not connect, and bans that were over lately: the next one is longer for each.
+CREATE TABLE ban (
+    network    TEXT    NOT NULL PRIMARY KEY, -- 203.0.113.9/32 or 2001:db8:1:2::/64, without host bits
+    reason     TEXT    NOT NULL,
+    automatic  INTEGER NOT NULL CHECK (automatic IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,                      -- NULL: somebody must lift it
+    before     INTEGER NOT NULL CHECK (before >= 0)
+) STRICT;
+CREATE INDEX ban_by_end ON ban (automatic, expires_at);
+
 -- What running gates must hear of. Triggers write it, so that a change made by hand with the sqlite3
 -- program is heard as well.
 CREATE TABLE change (
@@ -158,4 +169,13 @@ CREATE TRIGGER cookie_key_added AFTER INSERT ON cookie_key BEGIN
 END;
 CREATE TRIGGER cookie_key_deleted AFTER DELETE ON cookie_key BEGIN
     INSERT INTO change (kind, subject) VALUES ('cookie-key', OLD.id);
+END;
+CREATE TRIGGER ban_added AFTER INSERT ON ban BEGIN
+    INSERT INTO change (kind, subject) VALUES ('ban', NEW.network);
+END;
+CREATE TRIGGER ban_changed AFTER UPDATE ON ban BEGIN
+    INSERT INTO change (kind, subject) VALUES ('ban', NEW.network);
+END;
+CREATE TRIGGER ban_deleted AFTER DELETE ON ban BEGIN
+    INSERT INTO change (kind, subject) VALUES ('ban', OLD.network);
 END;

@@ -1,6 +1,7 @@
 //! A program that speaks HTTP/1.1 to the gate: cookies are kept, redirects are not followed.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,6 +20,7 @@ use pvegate::{
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
@@ -35,6 +37,8 @@ pub struct Client {
     address: SocketAddr,
     host: String,
     source: Option<IpAddr>,
+    /// Written before TLS, as a proxy does.
+    introduction: Vec<u8>,
     authority: String,
     tls: TlsConnector,
     cookies: Vec<(String, String)>,
@@ -74,6 +78,7 @@ impl Client {
             address: gate.address,
             host: gate.authority().split(':').next().unwrap().to_owned(),
             source: None,
+            introduction: Vec::new(),
             authority: gate.authority(),
             tls: TlsConnector::from(Arc::new(trusting_at(&gate.ca_pem, gate.began))),
             cookies: Vec::new(),
@@ -86,12 +91,33 @@ impl Client {
         let authority = url.strip_prefix("https://").unwrap().to_owned();
         let host = authority.split(':').next().unwrap().to_owned();
         let tls = TlsConnector::from(Arc::new(trusting_at(ca_pem, SystemClock.now())));
-        Self { address, host, authority, tls, source: None, cookies: Vec::new(), fields: HeaderMap::new() }
+        Self {
+            address,
+            host,
+            authority,
+            tls,
+            source: None,
+            introduction: Vec::new(),
+            cookies: Vec::new(),
+            fields: HeaderMap::new(),
+        }
     }
 
     /// Connects from this address: any of 127.0.0.0/8, each of which is a source of its own to the gate.
     pub fn from(mut self, source: &str) -> Self {
         self.source = Some(source.parse().unwrap());
+        self
+    }
+
+    /// Begins every connection with these bytes, before TLS.
+    pub fn introduced_by(mut self, introduction: impl Into<Vec<u8>>) -> Self {
+        self.introduction = introduction.into();
+        self
+    }
+
+    /// Connects to another address, where a proxy listens.
+    pub fn through(mut self, address: SocketAddr) -> Self {
+        self.address = address;
         self
     }
 
@@ -219,15 +245,26 @@ impl Client {
 
     /// The bare TLS stream, for those who write bytes themselves.
     pub async fn tls_stream(&self) -> TlsStream<TcpStream> {
-        let tcp = match self.source {
+        self.try_tls_stream().await.unwrap()
+    }
+
+    /// The bare TLS stream, or how it was refused.
+    pub async fn try_tls_stream(&self) -> io::Result<TlsStream<TcpStream>> {
+        let mut tcp = self.tcp_stream().await;
+        tcp.write_all(&self.introduction).await?;
+        self.tls.connect(ServerName::try_from(self.host.clone()).unwrap(), tcp).await
+    }
+
+    /// The connection alone.
+    pub async fn tcp_stream(&self) -> TcpStream {
+        match self.source {
             None => TcpStream::connect(self.address).await.unwrap(),
             Some(source) => {
                 let socket = TcpSocket::new_v4().unwrap();
                 socket.bind((source, 0).into()).unwrap();
                 socket.connect(self.address).await.unwrap()
             }
-        };
-        self.tls.connect(ServerName::try_from(self.host.clone()).unwrap(), tcp).await.unwrap()
+        }
     }
 
     /// With a handshake that asks for another name and takes the gate's certificate all the same.

@@ -30,6 +30,7 @@ pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 
 use pvegate::{
+    accept::{Listener, Opening},
     account::{InvitationPurpose, Role, User},
     admin::serve::{Server, StartError},
     config::{self, Config},
@@ -164,6 +165,7 @@ pub struct Recipe {
     more: Vec<(String, String)>,
     /// Tables at the end of the file.
     tables: String,
+    opening: Opening,
     scratch: Arc<Scratch>,
 }
 
@@ -179,6 +181,12 @@ impl Recipe {
         let master = MasterKey::read_or_create(&self.scratch.path().join("master.key")).unwrap();
         let hash = SecretHash::of(token, secret, &master.derive(Purpose::ApiTokens));
         self.tables += &format!("[[api.rule]]\ntoken = \"{token}\"\nsecret_hash = \"{hash}\"\n{rest}\n");
+        self
+    }
+
+    /// Its connections begin with the PROXY protocol.
+    pub fn introduced_by_peers(mut self) -> Self {
+        self.opening = Opening::ProxyProtocol;
         self
     }
 
@@ -227,6 +235,7 @@ impl Recipe {
         let address = listener.local_addr().unwrap();
         let config = self.config(address);
         let clock: Arc<dyn Clock> = self.clock.clone();
+        let listener = Listener { socket: listener, opening: self.opening };
         let server = Server::compose(&config, vec![listener], clock).await?;
         let ca_pem = server.ca().map(|ca| std::fs::read_to_string(ca).unwrap()).unwrap_or_default();
         let stages = server.stages().clone();
@@ -269,6 +278,10 @@ master_key_file = \"{dir}/master.key\"
 [audit]
 file = \"{dir}/audit.jsonl\"
 journal = false
+# The clock stands still, and so would every source that has sent its share.
+[limits]
+requests = 1000000
+request_burst = 1000000
 {tables}",
             host = self.host,
             tables = self.tables,
@@ -300,6 +313,7 @@ impl TestGate {
             clock: Arc::new(ManualClock::at(START)),
             more: Vec::new(),
             tables: String::new(),
+            opening: Opening::Tls,
             scratch: Arc::new(Scratch::new()),
         }
     }

@@ -32,6 +32,16 @@ impl Person {
         person
     }
 
+    /// Takes up an invitation in this browser, and is signed in then.
+    pub async fn enrol_with(client: Client, gate: &TestGate, name: &str, token: &Token) -> Self {
+        let opened = Self::open(client, name, &token.link(&gate.config.gate.public_url)).await;
+        let (mut person, state) = opened.unwrap_or_else(|page| panic!("{}", page.text()));
+        let code = person.code(gate);
+        let reply = person.finish(&state, &code).await;
+        assert_eq!(reply.status, 303, "{}", reply.text());
+        person
+    }
+
     /// Takes up an invitation, whatever comes of it.
     pub async fn take_up(gate: &TestGate, name: &str, token: &Token) -> (Self, Reply) {
         match Self::scan(gate, name, token).await {

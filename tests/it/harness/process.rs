@@ -90,11 +90,34 @@ pub struct Process {
 
 impl Process {
     pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
-        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command(args))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::<Mutex<String>>::default();
         let stdout = lines(child.stdout.take().unwrap(), said.clone());
         let stderr = lines(child.stderr.take().unwrap(), said.clone());
         Self { child, stdout, stderr, said }
+    }
+
+    /// Starts it with no more than so many descriptors.
+    pub fn start_with_descriptors<S: AsRef<str>>(count: usize, args: &[S]) -> Self {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_pvegate")]);
+        limited
+            .args(args.iter().map(AsRef::as_ref))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        Self::spawn(limited)
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// The next line on stdout.
