@@ -5,14 +5,17 @@
 #[path = "../../tests/it/authenticator.rs"]
 mod authenticator;
 
-use std::{hint::black_box, net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{hint::black_box, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use authenticator::Authenticator;
 use http::{HeaderMap, HeaderName, Method, Request, Response, header, request};
 use pvegate::{
     accept::ClientAddr,
     account::{Credential, FactorId, Role, TimeStep, User, UserHandle, UserId},
-    admission::{Admission, Settings, SourcePrefix, rate::SignInRate},
+    admission::{
+        Admission, Settings, SourcePrefix, ban,
+        rate::{Requests, SignInRate, Standing},
+    },
     audit::{Action, Event, Outcome, Reason},
     connection::head::{self, Rules},
     gate::{
@@ -34,6 +37,10 @@ use pvegate::{
 
 const ORIGIN: &str = "https://pve.example.com";
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_010);
+
+fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
 
 /// A function with its input.
 pub(crate) struct Case {
@@ -124,12 +131,23 @@ fn connection_cases() -> Vec<Case> {
         // /24s of 10.0.0.0/8, every other one, and as many /64s.
         let v4 = (0..networks / 2).map(|i| format!("10.{}.{}.0/24", i >> 7 & 0xff, i << 1 & 0xff));
         let v6 = (0..networks / 2).map(|i| format!("2001:db8:{:x}:{:x}::/64", i >> 8, i << 1 & 0xffff));
-        Admission::new(Settings {
+        let settings = Settings {
             allow: v4.chain(v6).map(|network| network.parse().unwrap()).collect(),
             deny: vec!["192.0.2.0/24".parse().unwrap()],
+            peers: Vec::new(),
+            peers_forward: false,
             max_connections: 10_000,
             max_connections_per_source: 256,
-        })
+            requests: Requests { a_second: count(50), burst: count(400) },
+            bans: ban::Rules {
+                automatic: true,
+                after: 20,
+                first: Duration::from_secs(600),
+                longest: Duration::from_secs(86_400),
+                never: Vec::new(),
+            },
+        };
+        Admission::new(settings, Arc::new(ManualClock::at(NOW)))
     };
     let mut cases = Vec::new();
     let mut lookup = |networks, names: [&'static str; 3]| {
@@ -158,14 +176,14 @@ fn connection_cases() -> Vec<Case> {
 /// What an attempt to sign in costs, apart from the store.
 fn sign_in_cases() -> Vec<Case> {
     let limiter = |sources: u32| {
-        let limiter = SignInRate::new(NonZeroU32::new(10_000).unwrap(), Arc::new(ManualClock::at(NOW)));
+        let limiter = SignInRate::new(count(10_000), Arc::new(ManualClock::at(NOW)));
         for source in 0..sources {
-            let _ = limiter.attempt(SourcePrefix::of(IpAddr::V4(source.into())));
+            let _ = limiter.attempt(SourcePrefix::of(IpAddr::V4(source.into())), Standing::Stranger);
         }
         let mut next = 0_u32;
         move || {
             next = next.wrapping_add(7919) % sources;
-            limiter.attempt(SourcePrefix::of(IpAddr::V4(next.into()))).is_ok()
+            limiter.attempt(SourcePrefix::of(IpAddr::V4(next.into())), Standing::Stranger).is_ok()
         }
     };
     let secret = Secret::from_bytes(&[9; 20]).unwrap();

@@ -1,5 +1,5 @@
 //! Bans: short at first and longer each time, followed by every gate, and never turned against the owner.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

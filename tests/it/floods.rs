@@ -192,7 +192,7 @@ async fn flood(kind: Flood, size: usize, limit: Duration, grace: Duration) -> St
         tokio::select! { () = all => {}, () = serving => {} }
     })
     .await
-    .expect("a connection of the flood was never closed");
+    .unwrap_or_else(|_| panic!("a connection of the flood was never closed"));
 
     // Of each connection: from its beginning to its end. The TLS handshake of a slow head has its own time.
     assert!(longest <= limit + grace, "{kind:?}: the last of them ended after {longest:?}");

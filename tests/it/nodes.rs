@@ -1,6 +1,6 @@
 //! A cluster behind the gate: a session stays with its node until that node fails, and what was sent to one
 //! node is never sent to another.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 

@@ -213,7 +213,7 @@ impl Haproxy {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("haproxy, which `bash tests/run` installs");
+            .unwrap_or_else(|error| panic!("haproxy, which `bash tests/run` installs: {error}"));
         until("haproxy listens", async || TcpStream::connect(address).await.is_ok()).await;
         Self { child, address, _scratch: scratch }
     }
