@@ -280,7 +280,7 @@ mod tests {
             ("two blanks",           "PROXY TCP4  203.0.113.9 192.0.2.1 56324 443\r\n",   Err("six words")),
             ("a word too few",       "PROXY TCP4 203.0.113.9 192.0.2.1 56324\r\n",        Err("six words")),
             ("a word too many",      "PROXY TCP4 203.0.113.9 192.0.2.1 56324 443 x\r\n",  Err("six words")),
-            ("a tab",                "PROXY TCP4\t203.0.113.9 192.0.2.1 56324 443\r\n",   Err("neither TCP4")),
+            ("a tab",                "PROXY TCP4\t203.0.113.9 192.0.2.1 56324 443\r\n",   Err("six words")),
             ("LF alone",             "PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\n",      Err("CR LF")),
             ("no end",               "PROXY TCP4 203.0.113.9 192.0.2.1 56324 443",        Err("CR LF")),
             ("too long",             &long,                                               Err("more than 107")),
