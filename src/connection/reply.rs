@@ -57,7 +57,17 @@ impl Reply {
     /// 303 See Other: the browser asks for `location` with GET. Only ever a path of our own origin.
     #[must_use]
     pub fn see_other(location: &str) -> Self {
-        let mut reply = Self::text(StatusCode::SEE_OTHER, Bytes::new());
+        Self::elsewhere(StatusCode::SEE_OTHER, location)
+    }
+
+    /// 302 Found: what was asked for is at `location`, a path of our own origin.
+    #[must_use]
+    pub fn found(location: &str) -> Self {
+        Self::elsewhere(StatusCode::FOUND, location)
+    }
+
+    fn elsewhere(status: StatusCode, location: &str) -> Self {
+        let mut reply = Self::text(status, Bytes::new());
         match HeaderValue::try_from(location) {
             Ok(location) => reply.set(header::LOCATION, location),
             Err(_) => reply.set(header::LOCATION, HeaderValue::from_static("/")),

@@ -24,6 +24,8 @@ pub enum Route {
     MethodChange,
     /// Permits a new one.
     MethodNew,
+    /// Makes new recovery codes.
+    MethodCodes,
     /// Takes up an invitation.
     Enrol,
     /// The end of an enrolment.
@@ -48,20 +50,25 @@ pub enum Route {
     Ca,
     /// Whether the gate is up.
     Health,
-    /// What stands under `/.well-known/`.
+    /// Where to change how one signs in, for password managers (W3C, A Well-Known URL for Changing Passwords).
+    ChangePassword,
+    /// Where passkeys are made and managed, for password managers (W3C, Passkey Endpoints).
+    PasskeyEndpoints,
+    /// What else stands under `/.well-known/`: nothing.
     WellKnown,
 }
 
 impl Route {
-    /// Every route, with its path and methods. HEAD goes where GET does.
+    /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 19] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 22] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
         (Self::Methods,   "/_gate/methods",    &[Method::GET]),
         (Self::MethodChange, "/_gate/methods/change", &[Method::GET, Method::POST]),
         (Self::MethodNew, "/_gate/methods/new", &[Method::GET, Method::POST]),
+        (Self::MethodCodes, "/_gate/methods/codes", &[Method::GET, Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
@@ -74,6 +81,8 @@ impl Route {
         (Self::Asset,     "/_gate/assets/*",   &[Method::GET]),
         (Self::Ca,        "/_gate/ca",         &[Method::GET]),
         (Self::Health,    "/_gate/healthz",    &[Method::GET]),
+        (Self::ChangePassword,   "/.well-known/change-password",   &[Method::GET]),
+        (Self::PasskeyEndpoints, "/.well-known/passkey-endpoints", &[Method::GET]),
         (Self::WellKnown, "/.well-known/*",    &[Method::GET]),
     ];
 
@@ -92,12 +101,15 @@ impl Route {
             | Self::Asset
             | Self::Ca
             | Self::Health
+            | Self::ChangePassword
+            | Self::PasskeyEndpoints
             | Self::WellKnown => true,
             Self::Home
             | Self::SignOut
             | Self::Methods
             | Self::MethodChange
             | Self::MethodNew
+            | Self::MethodCodes
             | Self::Enrolled
             | Self::ProofOptions => false,
         }
@@ -112,6 +124,7 @@ impl Route {
             | Self::Methods
             | Self::MethodChange
             | Self::MethodNew
+            | Self::MethodCodes
             | Self::Enrolled
             | Self::SignIn
             | Self::Enrol
@@ -125,6 +138,8 @@ impl Route {
             | Self::Asset
             | Self::Ca
             | Self::Health
+            | Self::ChangePassword
+            | Self::PasskeyEndpoints
             | Self::WellKnown => false,
         }
     }
@@ -145,12 +160,15 @@ impl Route {
             | Self::Methods
             | Self::MethodChange
             | Self::MethodNew
+            | Self::MethodCodes
             | Self::Enrol
             | Self::Enrolled
             | Self::Recover
             | Self::Asset
             | Self::Ca
             | Self::Health
+            | Self::ChangePassword
+            | Self::PasskeyEndpoints
             | Self::WellKnown => false,
         }
     }
@@ -268,6 +286,9 @@ mod tests {
             ("/_gate/",                     Portal(Route::Home)),
             ("/_gate/assets/gate-1.css",    Portal(Route::Asset)),
             ("/.well-known/x",              Portal(Route::WellKnown)),
+            ("/.well-known/change-password",   Portal(Route::ChangePassword)),
+            ("/.well-known/change-password/",  Portal(Route::WellKnown)),
+            ("/.well-known/passkey-endpoints", Portal(Route::PasskeyEndpoints)),
             ("/_gate/nothing",              Nothing),
             ("/_gate/sign-in/",             Nothing),
             ("/_gate/SIGN-IN",              Nothing),

@@ -206,6 +206,22 @@ pub trait Store: Send {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Spends a proof that was given at a session, and puts a new set in place of its user's recovery codes:
+    /// all or nothing. A proof that was spent or came too late, a session that is over and a disabled user
+    /// are [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn renew_recovery_codes(
+        &mut self,
+        user: UserId,
+        session: SessionId,
+        once: &Ceremony,
+        hashes: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<Spent, StoreError>;
+
     /// Spends a recovery code and opens the session: all or nothing. A code that is not the user's or
     /// was used, or a disabled user, is [`Spent::Before`].
     ///

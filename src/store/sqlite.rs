@@ -421,6 +421,23 @@ impl Store for SqliteStore {
         self.write(|transaction| recovery::replace(transaction, user, hashes, now))
     }
 
+    fn renew_recovery_codes(
+        &mut self,
+        user: UserId,
+        session: SessionId,
+        once: &Ceremony,
+        hashes: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            if credentials::spend_proof(transaction, once, session, user, now)? == 0 {
+                return Ok(Spent::Before);
+            }
+            recovery::replace(transaction, user, hashes, now)?;
+            Ok(Spent::First)
+        })
+    }
+
     fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError> {
         self.write(|transaction| {
             if recovery::spend(transaction, hash, session)? == 0 {

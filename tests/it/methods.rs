@@ -1,17 +1,20 @@
 //! Sign-in methods in their owner's hands: each change wants a proof of its own, and the last way in stays.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+use std::time::Duration;
+
 use pvegate::store::Store as _;
 use serde_json::{Value, json};
 
 use crate::{
     authenticator::Authenticator,
-    harness::{Client, Person, Pve, Reply, TestGate, scan, state_of},
+    harness::{Client, Person, Pve, Reply, TestGate, printed_codes, scan, state_of},
 };
 
 const METHODS: &str = "/_gate/methods";
 const CHANGE: &str = "/_gate/methods/change";
 const NEW: &str = "/_gate/methods/new";
+const CODES: &str = "/_gate/methods/codes";
 const OPTIONS: &str = "/_gate/proof/options";
 
 /// A gate at which one source may try as often as these tests do.
@@ -202,6 +205,130 @@ async fn nobody_changes_what_is_somebody_elses() {
     assert_eq!(methods(&gate, "bob")[0].1, "Phone");
     let page = alice.client.navigate(&format!("{CHANGE}?do=rename&id={his}")).await;
     assert_eq!(page.status, 404);
+}
+
+/// New recovery codes, shown for a fresh code: the page's state, and the codes on it.
+async fn shown_codes(gate: &TestGate, alice: &mut Person) -> (String, Vec<String>) {
+    let code = alice.wait_for_next_code(gate);
+    let page = alice.client.post_form(CODES, &[("code", &code)]).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    (state_of(&page.text()).unwrap(), printed_codes(&page.text()))
+}
+
+/// Whether a recovery code signs alice in, at a browser of its own.
+async fn recovers(gate: &TestGate, code: &str) -> bool {
+    let reply = gate.client().post_form("/_gate/recover", &[("user", "alice"), ("code", code)]).await;
+    reply.status == 303
+}
+
+/// How many events of this kind there are.
+fn count(gate: &TestGate, action: &str) -> usize {
+    gate.audit().iter().filter(|event| event["event"]["action"] == action).count()
+}
+
+#[tokio::test]
+async fn new_recovery_codes_replace_the_old_ones_once_one_of_them_was_typed_back() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let old = alice.codes.clone();
+    let made_at_enrolment = count(&gate, "recovery-renew");
+
+    let (state, new) = shown_codes(&gate, &mut alice).await;
+    assert_eq!((new.len(), new.iter().any(|code| old.contains(code))), (10, false));
+    assert!(recovers(&gate, &old[0]).await, "the old set works until then");
+    assert!(!recovers(&gate, &new[0]).await, "the new set does not");
+
+    let again = alice.client.post_form(CODES, &[("state", &state), ("typed", &old[1])]).await;
+    assert_eq!((again.status.as_u16(), printed_codes(&again.text())), (403, new.clone()));
+    assert!(recovers(&gate, &old[1]).await, "what was typed is none of the new ones");
+    assert_eq!(count(&gate, "recovery-renew"), made_at_enrolment);
+
+    let done = alice.client.post_form(CODES, &[("state", &state), ("typed", &new[3].to_uppercase())]).await;
+    assert_eq!((done.status.as_u16(), done.location()), (303, Some("/_gate/methods?done=codes")));
+    assert_eq!(count(&gate, "recovery-renew"), made_at_enrolment + 1);
+    assert!(!recovers(&gate, &old[2]).await);
+    assert!(recovers(&gate, &new[3]).await, "typing it back has not used it up");
+
+    // The proof is spent: the same form brings back no code that was used.
+    let twice = alice.client.post_form(CODES, &[("state", &state), ("typed", &new[4])]).await;
+    assert_eq!(twice.status, 403);
+    assert!(!recovers(&gate, &new[3]).await);
+    assert!(recovers(&gate, &new[4]).await);
+}
+
+#[tokio::test]
+async fn new_recovery_codes_are_shown_for_a_proof_and_kept_at_the_session_and_in_the_time_it_was_given() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let old = alice.codes.clone();
+
+    let unproven = alice.client.post_form(CODES, &[("code", "000000")]).await;
+    assert_eq!((unproven.status.as_u16(), printed_codes(&unproven.text()).len()), (403, 0));
+    let enrolling = alice.client.navigate("/_gate/enrol").await;
+    assert_eq!(printed_codes(&enrolling.text()).len(), 0);
+
+    let (state, new) = shown_codes(&gate, &mut alice).await;
+    let typed = [("state", state.as_str()), ("typed", new[0].as_str())];
+    let mut elsewhere = Person { client: gate.client(), ..person_of(&alice) };
+    elsewhere.sign_in(&gate).await;
+    assert_eq!(elsewhere.client.post_form(CODES, &typed).await.status, 403, "at another session");
+    let mut bob = gate.person("bob").await;
+    assert_eq!(bob.client.post_form(CODES, &typed).await.status, 403, "somebody else");
+    let stranger = gate.client().post_form(CODES, &typed).await;
+    assert_eq!(stranger.status, 401, "a stranger");
+    let wrong_page = alice.client.post_form("/_gate/enrol", &typed).await;
+    assert_eq!(wrong_page.status, 403, "where an enrolment goes on");
+    gate.clock.advance(Duration::from_secs(15 * 60));
+    let late = alice.client.post_form(CODES, &typed).await;
+    assert_eq!(late.status, 403, "too late");
+    assert!(late.text().contains("your old codes are still the ones that work"), "{}", late.text());
+
+    assert!(!recovers(&gate, &new[0]).await);
+    assert!(recovers(&gate, &old[0]).await);
+}
+
+#[tokio::test]
+async fn where_there_are_no_recovery_codes_there_is_no_page_for_new_ones() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("auth.methods", r#"["passkey", "totp"]"#).start().await;
+    let mut alice = gate.person("alice").await;
+
+    let code = alice.wait_for_next_code(&gate);
+    assert_eq!(alice.client.navigate(CODES).await.status, 404);
+    assert_eq!(alice.client.post_form(CODES, &[("code", &code)]).await.status, 404);
+    assert!(!alice.client.navigate(METHODS).await.text().contains(CODES));
+}
+
+#[tokio::test]
+async fn password_managers_find_the_way_here_before_sign_in() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+
+    let moved = gate.client().get("/.well-known/change-password").await;
+    let endpoints = gate.client().get("/.well-known/passkey-endpoints").await;
+    let reliable = gate
+        .client()
+        .get("/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200")
+        .await;
+
+    assert_eq!((moved.status.as_u16(), moved.location()), (302, Some(METHODS)));
+    assert_eq!(endpoints.field("content-type"), Some("application/json; charset=utf-8"));
+    let at = |path| format!("{}{path}", gate.url());
+    assert_eq!(endpoints.json(), json!({ "enroll": at(NEW), "manage": at(METHODS) }));
+    assert_eq!(reliable.status, 404);
+    assert_eq!(pve.connections_seen(), 0);
+}
+
+#[tokio::test]
+async fn a_gate_without_passkeys_announces_none() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("auth.methods", r#"["totp"]"#).start().await;
+
+    let endpoints = gate.client().get("/.well-known/passkey-endpoints").await;
+
+    assert_eq!(endpoints.status, 404);
 }
 
 /// The same person at another browser.

@@ -100,6 +100,7 @@ promises! { sqlite is super::InAFile:
     of_those_who_bring_one_recovery_code_at_once_one_signs_in
     an_invitation_to_recover_ends_the_other_sessions_of_its_user
     a_session_that_may_only_enrol_is_spent_once
+    new_recovery_codes_are_had_for_a_proof_once_at_a_session_that_is_alive
     a_credential_is_one_users_and_made_by_an_unspent_ceremony
     an_assertion_is_taken_once_and_its_counter_only_goes_up
     of_those_who_finish_one_ceremony_at_once_one_signs_in
@@ -585,6 +586,40 @@ fn a_session_that_may_only_enrol_is_spent_once<S: Shelf>() {
     assert_eq!(store.authenticators(alice).unwrap().len(), 2);
     let ended = store.session(enrolling.id).unwrap().unwrap().ended;
     assert_eq!(ended, Some((after(60), EndReason::Replaced)));
+}
+
+fn new_recovery_codes_are_had_for_a_proof_once_at_a_session_that_is_alive<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
+    let (hers, his) = (session(alice, 1).id, session(bob, 2).id);
+    let once = ceremony(9);
+    #[rustfmt::skip]
+    let table = [
+        // case                      user   session  now
+        ("at a session of another",  alice, his,     START),
+        ("for another",              bob,   hers,    START),
+        ("too late",                 alice, hers,    once.expires_at),
+    ];
+    store.replace_recovery_codes(alice, &[[20; 32]], START).unwrap();
+    for (case, user, session, now) in table {
+        let spent = store.renew_recovery_codes(user, session, &once, &[[21; 32]], now).unwrap();
+        assert_eq!(spent, Spent::Before, "{case}");
+    }
+    let recovered = Session { method: Method::Recovery, ..session(alice, 3) };
+    assert_eq!(store.sign_in_by_recovery_code(&[20; 32], &recovered).unwrap(), Spent::First, "the old set");
+
+    let spent = race(&shelf, |store, number| {
+        store.renew_recovery_codes(alice, hers, &once, &[[number + 30; 32]], START).unwrap()
+    });
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.recovery_codes(alice).unwrap(), RecoveryCodes { left: 1, of: 1 });
+    let _ = store.end_sessions(&Sessions::Of(alice), EndReason::Revoked, START).unwrap();
+    let over = store.renew_recovery_codes(alice, hers, &ceremony(10), &[[22; 32]], START).unwrap();
+    assert_eq!(over, Spent::Before, "a session that is over");
 }
 
 fn a_credential_is_one_users_and_made_by_an_unspent_ceremony<S: Shelf>() {

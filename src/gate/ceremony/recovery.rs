@@ -83,6 +83,15 @@ pub fn fresh() -> Vec<Code> {
     (0..CODES).map(|_| Code::random()).collect()
 }
 
+/// What the store keeps of a set as it was shown, if `typed` is one of it: that is how people show that they
+/// have saved it.
+#[must_use]
+pub fn saved(shown: &[String], typed: &str, key: &Key, user: UserId) -> Option<Vec<[u8; 32]>> {
+    let typed = Code::from_typed(typed)?;
+    let codes: Vec<Code> = shown.iter().filter_map(|code| Code::from_typed(code)).collect();
+    codes.contains(&typed).then(|| codes.iter().map(|code| code.hash(key, user)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

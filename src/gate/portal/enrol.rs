@@ -406,8 +406,8 @@ impl Gate {
         typed_wrong: bool,
     ) -> Reply {
         let progress = Progress::SavingCodes { proven, codes: codes.clone(), password };
-        let page = pages::EnrolCodes {
-            step: pages::Step { at: 2, of: STEPS },
+        let page = pages::Codes {
+            step: Some(pages::Step { at: 2, of: STEPS }),
             user: guest.user.name.as_str(),
             codes: &codes,
             made_at: visit.now,
@@ -427,15 +427,13 @@ impl Gate {
         codes: Vec<String>,
         password: Option<String>,
     ) -> Answer {
-        let read = |text: &String| recovery::Code::from_typed(text);
-        let typed = recovery::Code::from_typed(typed);
-        if typed.is_none() || !codes.iter().any(|code| read(code) == typed) {
-            let status = StatusCode::FORBIDDEN;
-            return Ok(self.codes_form(visit, status, &guest, proven, codes, password, true));
+        match recovery::saved(&codes, typed, &self.recovery_key(), guest.user.id) {
+            Some(hashes) => self.finish(visit, guest, proven, Some(hashes), password).await,
+            None => {
+                let status = StatusCode::FORBIDDEN;
+                Ok(self.codes_form(visit, status, &guest, proven, codes, password, true))
+            }
         }
-        let key = self.recovery_key();
-        let hashes = codes.iter().filter_map(read).map(|code| code.hash(&key, guest.user.id)).collect();
-        self.finish(visit, guest, proven, Some(hashes), password).await
     }
 
     /// The one end of every enrolment: spends what permitted it, switches on what was proven and opens

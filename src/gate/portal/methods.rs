@@ -20,7 +20,10 @@ use crate::{
 };
 
 /// Where they are shown.
-const PAGE: &str = "/_gate/methods";
+pub(super) const PAGE: &str = "/_gate/methods";
+
+/// Where a new one is permitted.
+pub(super) const NEW: &str = "/_gate/methods/new";
 
 /// A form that asks for one change, as it is shown.
 struct Asked {
@@ -137,7 +140,7 @@ impl Gate {
         Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
     }
 
-    async fn provable_here(&self, visit: &Visit<'_>) -> Result<Provable, StoreError> {
+    pub(super) async fn provable_here(&self, visit: &Visit<'_>) -> Result<Provable, StoreError> {
         match &visit.session {
             Some(session) => self.provable(session.user().id).await,
             None => Ok(Provable { by_code: false, by_passkey: false }),

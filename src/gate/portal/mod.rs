@@ -5,6 +5,7 @@
 //! the redirect to the sign-in page.
 
 pub mod assets;
+mod codes;
 mod enrol;
 mod enrol_state;
 mod form;
@@ -398,6 +399,8 @@ impl Gate {
             (Route::MethodChange, Some(form)) => self.change_method(&visit, &form).await,
             (Route::MethodNew, None) => self.new_method_page(&visit).await,
             (Route::MethodNew, Some(form)) => self.new_method(&visit, &form).await,
+            (Route::MethodCodes, None) => self.new_codes_page(&visit).await,
+            (Route::MethodCodes, Some(form)) => self.new_codes(&visit, &form).await,
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
             (Route::Enrolled, _) => Ok(self.enrolled_page(&visit)),
@@ -412,6 +415,8 @@ impl Gate {
             (Route::PasskeyCreate, _) => self.passkey_create(&visit, &body).await,
             (Route::SecurityKeySignIn, _) => self.sign_in_by_key(&visit, &body).await,
             (Route::ProofOptions, _) => self.proof_options(&visit, &body).await,
+            (Route::ChangePassword, _) => Ok(Reply::found(methods::PAGE)),
+            (Route::PasskeyEndpoints, _) => Ok(self.passkey_endpoints(&visit)),
             (Route::WellKnown, _) => Ok(self.no_such_page(&visit)),
         };
         answered.unwrap_or_else(|error| self.store_failed(visit.head, visit.now, &error))
@@ -486,6 +491,16 @@ impl Gate {
                 HeaderValue::from_static("attachment; filename=\"pvegate-ca.crt\""),
             ),
         }
+    }
+
+    /// For password managers; what is not offered is not announced.
+    fn passkey_endpoints(&self, visit: &Visit<'_>) -> Reply {
+        if self.passkeys().is_none() {
+            return self.no_such_page(visit);
+        }
+        let at = |path| format!("{}{path}", self.portal.origin);
+        let endpoints = json!({ "enroll": at(methods::NEW), "manage": at(methods::PAGE) });
+        Reply::json(StatusCode::OK, &endpoints)
     }
 
     fn no_such_page(&self, visit: &Visit<'_>) -> Reply {

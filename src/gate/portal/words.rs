@@ -165,6 +165,8 @@ words! {
     codes => "Save your recovery codes", "Wiederherstellungscodes sichern";
     codes_lead => "Each of these signs you in once, should your phone or key be lost. They are shown only now: keep them away from your phone.",
         "Mit jedem davon melden Sie sich einmal an, falls Telefon oder Schlüssel verloren sind. Sie sind nur jetzt zu sehen: Bewahren Sie sie getrennt vom Telefon auf.";
+    codes_until_then => "Until you have typed one of them below, your old codes keep working.",
+        "Bis Sie unten einen davon eingegeben haben, gelten Ihre alten Codes weiter.";
     codes_gone => "Your codes were shown once and will not be shown again. Type one of those that you saved.",
         "Ihre Codes wurden einmal gezeigt und erscheinen nicht wieder. Geben Sie einen ein, den Sie gesichert haben.";
     codes_of(user: &str, host: &str) => "Recovery codes of {user} for {host}", "Wiederherstellungscodes von {user} für {host}";
@@ -180,6 +182,11 @@ words! {
     codes_saved => "I have saved them", "Ich habe sie gesichert";
     typed_wrong => "That is none of your new codes. Look at what you saved and try again.",
         "Das ist keiner Ihrer neuen Codes. Sehen Sie nach, was Sie gesichert haben, und versuchen Sie es noch einmal.";
+    new_codes => "Make new recovery codes", "Neue Wiederherstellungscodes erstellen";
+    new_codes_lead(left: u32) => "You get ten new codes. Of your present ones, {left} are left; they work until you have saved the new ones.",
+        "Sie bekommen zehn neue Codes. Von Ihren bisherigen sind noch {left} übrig; sie gelten, bis Sie die neuen gesichert haben.";
+    new_codes_late => "That took too long, so your old codes are still the ones that work. Throw the new ones away and start again.",
+        "Das hat zu lange gedauert: Es gelten weiter Ihre alten Codes. Werfen Sie die neuen weg, und beginnen Sie von vorn.";
 
     // Enrolment's end
     enrolled => "You are all set", "Alles ist eingerichtet";
@@ -205,8 +212,8 @@ words! {
     ends_at_latest(idle: &str) => "or after {idle} without activity", "oder nach {idle} ohne Aktivität";
     recovery_codes_left => "Recovery codes", "Wiederher\u{ad}stellungs\u{ad}codes";
     left(left: u32) => "{left} left", "noch {left}";
-    few_codes => "Few recovery codes are left. Ask an administrator for a new set before they run out.",
-        "Es sind nur noch wenige Wiederherstellungscodes übrig. Lassen Sie sich neue geben, bevor sie aufgebraucht sind.";
+    few_codes => "Few recovery codes are left. Make new ones before they run out.",
+        "Es sind nur noch wenige Wiederherstellungscodes übrig. Erstellen Sie neue, bevor sie aufgebraucht sind.";
     sign_out => "Sign out", "Abmelden";
     sign_out_hint => "Signing out closes open consoles of this session.", "Abmelden schließt die offenen Konsolen dieser Sitzung.";
     signed_out => "You are signed out", "Sie sind abgemeldet";
@@ -229,6 +236,8 @@ words! {
     method_added => "The sign-in method was added.", "Die Anmeldemethode wurde hinzugefügt.";
     method_renamed => "The sign-in method has its new name.", "Die Anmeldemethode hat ihren neuen Namen.";
     method_removed => "The sign-in method was removed.", "Die Anmeldemethode wurde entfernt.";
+    codes_renewed => "Your new recovery codes work from now on, and the old ones no longer do.",
+        "Ab jetzt gelten Ihre neuen Wiederherstellungscodes, die alten nicht mehr.";
     one_method_only => "This is your only way in. Add a second one, so that a lost phone or key does not shut you out.",
         "Das ist Ihr einziger Zugang. Fügen Sie einen zweiten hinzu, damit ein verlorenes Telefon oder ein verlorener Schlüssel Sie nicht aussperrt.";
     add_method => "Add a sign-in method", "Anmeldemethode hinzufügen";

@@ -1,7 +1,7 @@
 //! Setting up a first factor from an invitation, `/_gate/enrol`.
 
 use super::rendered;
-use crate::{gate::ceremony::password::PasswordError, time::Timestamp};
+use crate::gate::ceremony::password::PasswordError;
 
 /// Where in the set-up a page stands, as people count: from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,25 +103,6 @@ pub enum PasskeyTrouble {
 }
 
 rendered!(EnrolPasskey<'t>, "enrol-passkey.html");
-
-/// Shows new recovery codes once, and asks for one of them. Fields: `state`, `typed`.
-#[derive(Debug, Clone, Copy)]
-pub struct EnrolCodes<'a> {
-    /// Where in the set-up this stands.
-    pub step: Step,
-    /// Whose codes they are.
-    pub user: &'a str,
-    /// The codes, in their written form (`k7mq-4x2p-9hdn-w3fr`). Empty if they were shown before.
-    pub codes: &'a [String],
-    /// When they were made.
-    pub made_at: Timestamp,
-    /// The sealed state, given back with the form.
-    pub state: &'a str,
-    /// Whether what was typed is none of them.
-    pub typed_wrong: bool,
-}
-
-rendered!(EnrolCodes<'t>, "enrol-codes.html");
 
 /// The end of the set-up.
 #[derive(Debug, Clone, Copy)]

@@ -60,10 +60,12 @@ pub enum MethodsNotice {
     Renamed,
     /// One is gone.
     Removed,
+    /// There are new recovery codes.
+    NewCodes,
 }
 
 impl MethodsNotice {
-    const ALL: [Self; 3] = [Self::Added, Self::Renamed, Self::Removed];
+    const ALL: [Self; 4] = [Self::Added, Self::Renamed, Self::Removed, Self::NewCodes];
 
     /// The word for it in the page's query.
     #[must_use]
@@ -72,6 +74,7 @@ impl MethodsNotice {
             Self::Added => "added",
             Self::Renamed => "renamed",
             Self::Removed => "removed",
+            Self::NewCodes => "codes",
         }
     }
 

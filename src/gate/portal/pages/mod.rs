@@ -9,6 +9,7 @@
 //! Text is escaped by the templates; only the QR code goes in as it is.
 
 mod account;
+mod codes;
 mod enrol;
 mod methods;
 mod refusal;
@@ -19,9 +20,8 @@ mod sign_in;
 mod tests;
 
 pub use account::{Account, SignedOut};
-pub use enrol::{
-    EnrolCodes, EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step,
-};
+pub use codes::{Codes, NewCodes, NewCodesProblem};
+pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
 pub use methods::{
     ChangeProblem, MethodChange, MethodKind, MethodRow, Methods, MethodsNotice, NewMethod, Wish,
 };

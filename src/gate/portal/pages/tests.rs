@@ -82,7 +82,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         recovery: true,
     };
     let shown =
-        EnrolCodes { step: step(2), user, codes: &codes, made_at: NOW, state: user, typed_wrong: false };
+        Codes { step: Some(step(2)), user, codes: &codes, made_at: NOW, state: user, typed_wrong: false };
     let account = Account {
         user,
         signed_in_at: NOW,
@@ -164,8 +164,18 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ),
         ("enrol-passkey-only", EnrolPasskey { totp: false, ..passkey }.render(look)),
         ("enrol-codes", shown.render(look)),
-        ("enrol-codes-wrong", EnrolCodes { typed_wrong: true, ..shown }.render(look)),
-        ("enrol-codes-gone", EnrolCodes { codes: &[], typed_wrong: true, ..shown }.render(look)),
+        ("enrol-codes-wrong", Codes { typed_wrong: true, ..shown }.render(look)),
+        ("enrol-codes-gone", Codes { codes: &[], typed_wrong: true, ..shown }.render(look)),
+        ("new-codes", NewCodes { provable: both, left: 2, problem: None }.render(look)),
+        (
+            "new-codes-no-match",
+            NewCodes { provable: both, left: 2, problem: Some(NewCodesProblem::NoMatch) }.render(look),
+        ),
+        (
+            "new-codes-late",
+            NewCodes { provable: both, left: 2, problem: Some(NewCodesProblem::Late) }.render(look),
+        ),
+        ("new-codes-shown", Codes { step: None, ..shown }.render(look)),
         ("enrol-done", EnrolDone { user, signed_in: true }.render(look)),
         ("enrol-done-signed-out", EnrolDone { user, signed_in: false }.render(look)),
         ("account", account.render(look)),
