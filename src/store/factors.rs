@@ -4,7 +4,7 @@ use rusqlite::{Transaction, params};
 
 use super::{GivenUp, Renamed, Sessions, sqlite};
 use crate::{
-    account::{CredentialKind, EndReason, FactorId, UserId},
+    account::{CredentialKind, EndReason, Factor, FactorId, UserId},
     time::Timestamp,
 };
 
@@ -39,6 +39,34 @@ pub(super) fn give_up(
     }
     remove(transaction, user, id)?;
     Ok(GivenUp::Gone)
+}
+
+/// Whether one of `new` may take the place of this one: it is there, and of their kind. So whoever could sign
+/// in by what there is still can afterwards.
+pub(super) fn replaceable(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    old: &FactorId,
+    new: &[Factor],
+) -> rusqlite::Result<bool> {
+    for factor in new {
+        let of_a_kind: bool = match factor {
+            Factor::Authenticator(_) => transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM authenticator WHERE user_id = ?1 AND id = ?2)",
+                params![user.0, old.0],
+                |row| row.get(0),
+            )?,
+            Factor::Credential(credential, _) => transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM credential WHERE user_id = ?1 AND id = ?2 AND kind = ?3)",
+                params![user.0, old.0, credential.kind.as_str()],
+                |row| row.get(0),
+            )?,
+        };
+        if of_a_kind {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn exists(transaction: &Transaction<'_>, user: UserId, id: &FactorId) -> rusqlite::Result<bool> {

@@ -157,8 +157,9 @@ pub trait Store: Send {
     /// lifts a lockout and opens the session: all or nothing.
     ///
     /// An invitation must be unused, unrevoked and unexpired at `session.created_at`, an enrolling
-    /// session alive; a proof unspent and its session alive; the user the session's and not disabled; a credential must be nobody's yet, and the
-    /// ceremony that made it unspent. Otherwise [`Spent::Before`] and nothing happened. An invitation to
+    /// session alive; a proof unspent and its session alive; the user the session's and not disabled; a
+    /// credential must be nobody's yet, and the ceremony that made it unspent; what is replaced must be there,
+    /// and of a kind with what replaces it. Otherwise [`Spent::Before`] and nothing happened. An invitation to
     /// recover ends the user's other sessions.
     ///
     /// # Errors
@@ -488,6 +489,8 @@ pub enum EnrolledBy {
         session: SessionId,
         /// What is spent of the proof.
         once: Ceremony,
+        /// The sign-in method that goes when the new one of its kind is there.
+        replaces: Option<FactorId>,
     },
 }
 

@@ -325,6 +325,11 @@ impl Store for SqliteStore {
                     return Ok(Spent::Before);
                 }
             }
+            if let EnrolledBy::Proof { replaces: Some(old), .. } = by
+                && !factors::replaceable(transaction, session.user, old, factors)?
+            {
+                return Ok(Spent::Before);
+            }
             let spent = match by {
                 EnrolledBy::Invitation(token_hash) => transaction.execute(
                     "UPDATE invitation SET used_at = :now
@@ -350,7 +355,7 @@ impl Store for SqliteStore {
                         ":user": session.user.0,
                     },
                 )?,
-                EnrolledBy::Proof { session: id, once } => {
+                EnrolledBy::Proof { session: id, once, .. } => {
                     credentials::spend_proof(transaction, once, *id, session.user, session.created_at)?
                 }
             };
@@ -382,7 +387,10 @@ impl Store for SqliteStore {
                     lockout::lift(transaction, session.user)?;
                     insert_session(transaction, session)?;
                 }
-                EnrolledBy::Proof { .. } => {}
+                EnrolledBy::Proof { replaces: Some(old), .. } => {
+                    factors::remove(transaction, session.user, old)?;
+                }
+                EnrolledBy::Proof { replaces: None, .. } => {}
             }
             Ok(Spent::First)
         })

@@ -203,8 +203,105 @@ async fn nobody_changes_what_is_somebody_elses() {
     assert_eq!(rename(&mut alice, &his, "Mine", &code).await.status, 404);
 
     assert_eq!(methods(&gate, "bob")[0].1, "Phone");
-    let page = alice.client.navigate(&format!("{CHANGE}?do=rename&id={his}")).await;
-    assert_eq!(page.status, 404);
+    assert_eq!(replace(&gate, &mut alice, &his).await.status, 404);
+    for wish in ["rename", "remove", "replace"] {
+        let page = alice.client.navigate(&format!("{CHANGE}?do={wish}&id={his}")).await;
+        assert_eq!(page.status, 404, "{wish}");
+    }
+}
+
+/// Asks for one to be replaced, with a fresh code: the page on which the new one is made.
+async fn replace(gate: &TestGate, person: &mut Person, id: &str) -> Reply {
+    let code = person.wait_for_next_code(gate);
+    person.client.post_form(CHANGE, &[("do", "replace"), ("id", id), ("code", &code)]).await
+}
+
+#[tokio::test]
+async fn an_app_works_until_its_replacement_has_shown_a_code_and_is_gone_then() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let old = methods(&gate, "alice")[0].0.clone();
+
+    let page = replace(&gate, &mut alice, &old).await;
+    assert!(page.text().contains("“Phone” works until the new one was checked."), "{}", page.text());
+    let (phone, state) = scan(&page.text()).unwrap();
+    let mut with_new = Person { phone, ..person_of(&alice) };
+    let fields = |code| [("state", state.as_str()), ("name", "New phone"), ("code", code)];
+    let wrong = alice.client.post_form("/_gate/enrol", &fields("000000")).await;
+    assert_eq!(wrong.status, 403);
+    let mut elsewhere = Person { client: gate.client(), ..person_of(&alice) };
+    assert_eq!(elsewhere.sign_in(&gate).await.status, 303, "the old one still signs in");
+
+    let code = with_new.code(&gate);
+    let done = alice.client.post_form("/_gate/enrol", &fields(&code)).await;
+    assert_eq!((done.status.as_u16(), done.location()), (303, Some("/_gate/methods?done=replaced")));
+    let after = methods(&gate, "alice");
+    assert_eq!((after.len(), after[0].1.as_str(), after[0].0 == old), (1, "New phone", false));
+    elsewhere.client = gate.client();
+    assert_eq!(elsewhere.sign_in(&gate).await.status, 403, "the old one no longer does");
+    with_new.client = gate.client();
+    assert_eq!(with_new.sign_in(&gate).await.status, 303);
+    assert_eq!((count(&gate, "factor-add"), count(&gate, "factor-remove")), (2, 1));
+}
+
+#[tokio::test]
+async fn a_passkey_is_replaced_by_a_passkey_of_another_authenticator() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let (mut laptop, mut desk) = (Authenticator::synced(), Authenticator::new());
+    let code = alice.wait_for_next_code(&gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let [(old, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
+
+    let permitted = replace(&gate, &mut alice, &old).await;
+    let state = state_of(&permitted.text()).unwrap();
+    let create = "/_gate/passkey/create-options";
+    let reply = alice.client.post_json(create, &json!({ "state": state, "kind": "security-key" })).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (403, &json!("method")), "of another kind");
+    let app_instead = alice.client.post_form("/_gate/enrol", &[("state", &state), ("method", "totp")]).await;
+    assert!(scan(&app_instead.text()).is_none(), "{}", app_instead.text());
+    let reply = alice.client.post_json(create, &json!({ "state": state })).await;
+    let excluded = reply.json()["publicKey"]["excludeCredentials"][0]["id"].clone();
+    let id = data_encoding::BASE64URL_NOPAD.encode(&laptop.credential_id);
+    assert_eq!(excluded, json!(id), "the old one must not be overwritten");
+    assert_eq!(methods(&gate, "alice").len(), 2);
+
+    let done = add_passkey(&gate, &mut alice.client, &permitted, &mut desk).await;
+    assert_eq!((done.status.as_u16(), done.location()), (303, Some("/_gate/methods?done=replaced")));
+    let after: Vec<_> = methods(&gate, "alice").into_iter().map(|(id, _)| id).collect();
+    assert_eq!((after.len(), after.contains(&old), after.contains(&app)), (2, false, true));
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_replaced_and_nothing_is_added() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let (mut laptop, mut desk) = (Authenticator::synced(), Authenticator::new());
+    let code = alice.wait_for_next_code(&gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let [(key, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
+    let permitted = replace(&gate, &mut alice, &key).await;
+    let state = state_of(&permitted.text()).unwrap();
+    let reply =
+        alice.client.post_json("/_gate/passkey/create-options", &json!({ "state": state })).await.json();
+    let made = desk.create(&reply["publicKey"], &gate.url()).json(&desk);
+    let body = json!({ "state": reply["state"], "name": "Desk", "credential": made });
+    let made = alice.client.post_json("/_gate/passkey/create", &body).await.json();
+
+    let code = alice.wait_for_next_code(&gate);
+    let removed = alice.client.post_form(CHANGE, &[("do", "remove"), ("id", &key), ("code", &code)]).await;
+    assert_eq!(removed.status, 303);
+    let state = made["state"].as_str().unwrap();
+    let late = alice.client.post_form("/_gate/enrol", &[("state", state), ("name", "Desk")]).await;
+
+    assert_eq!(late.status, 403);
+    assert!(late.text().contains("Nothing was changed"), "{}", late.text());
+    assert_eq!(methods(&gate, "alice"), [(app, "Phone".to_owned())]);
 }
 
 /// New recovery codes, shown for a fresh code: the page's state, and the codes on it.

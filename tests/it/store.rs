@@ -100,6 +100,7 @@ promises! { sqlite is super::InAFile:
     of_those_who_bring_one_recovery_code_at_once_one_signs_in
     an_invitation_to_recover_ends_the_other_sessions_of_its_user
     a_session_that_may_only_enrol_is_spent_once
+    a_sign_in_method_is_replaced_by_one_of_its_kind_or_nothing_happens
     new_recovery_codes_are_had_for_a_proof_once_at_a_session_that_is_alive
     a_credential_is_one_users_and_made_by_an_unspent_ceremony
     an_assertion_is_taken_once_and_its_counter_only_goes_up
@@ -586,6 +587,50 @@ fn a_session_that_may_only_enrol_is_spent_once<S: Shelf>() {
     assert_eq!(store.authenticators(alice).unwrap().len(), 2);
     let ended = store.session(enrolling.id).unwrap().unwrap().ended;
     assert_eq!(ended, Some((after(60), EndReason::Replaced)));
+}
+
+fn a_sign_in_method_is_replaced_by_one_of_its_kind_or_nothing_happens<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
+    let made = |number| Factor::Credential(Box::new(passkey(alice, number)), ceremony(number));
+    let by = |number, replaces: Option<u8>| EnrolledBy::Proof {
+        session: session(alice, 1).id,
+        once: ceremony(number),
+        replaces: replaces.map(|id| FactorId::of([id; 16])),
+    };
+    let ids = |store: &mut S::Store| {
+        let apps = store.authenticators(alice).unwrap().into_iter().map(|app| app.id);
+        let keys = store.credentials(alice).unwrap().into_iter().map(|key| key.id);
+        apps.chain(keys).collect::<Vec<_>>()
+    };
+    let beside = Enrolment { by: by(20, None), ..by_link(0, made(10), &session(alice, 9)) };
+    assert_eq!(store.enrol(&beside).unwrap(), Spent::First);
+    let before = ids(&mut store);
+
+    #[rustfmt::skip]
+    let table = [
+        // case                        by                 new             spent
+        ("an app by a passkey",        by(21, Some(1)),   made(11),       Spent::Before),
+        ("a passkey by an app",        by(21, Some(10)),  app(alice, 12), Spent::Before),
+        ("what is somebody else's",    by(21, Some(2)),   app(alice, 12), Spent::Before),
+        ("what is not there",          by(21, Some(99)),  app(alice, 12), Spent::Before),
+        ("an app by an app",           by(21, Some(1)),   app(alice, 12), Spent::First),
+        ("the same once more",         by(22, Some(1)),   app(alice, 13), Spent::Before),
+        ("a passkey by a passkey",     by(22, Some(10)),  made(14),       Spent::First),
+    ];
+    for (case, by, new, spent) in table {
+        let enrolment = Enrolment { by, ..by_link(0, new, &session(alice, 9)) };
+        let there = ids(&mut store);
+        assert_eq!(store.enrol(&enrolment).unwrap(), spent, "{case}");
+        assert_eq!(ids(&mut store) == there, spent == Spent::Before, "{case}");
+        assert_eq!(ids(&mut store).len(), before.len(), "{case}");
+    }
+
+    assert_eq!(ids(&mut store), [12, 14].map(|id| FactorId::of([id; 16])));
+    assert_eq!(store.authenticators(bob).unwrap().len(), 1);
 }
 
 fn new_recovery_codes_are_had_for_a_proof_once_at_a_session_that_is_alive<S: Shelf>() {

@@ -102,8 +102,7 @@ impl Gate {
                         .of(&user.name)
                         .in_session(session.id),
                 );
-                let done = MethodsNotice::NewCodes.word();
-                Ok(Reply::see_other(&format!("{}?done={done}", methods::PAGE)))
+                Ok(methods::done(MethodsNotice::NewCodes))
             }
         }
     }

@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 use super::{
     Answer, Form, Visit,
     enrol_state::{self, Progress, Proofs, Proven, State},
-    pages,
+    methods,
+    pages::{self, MethodKind, MethodRow, MethodsNotice},
 };
 use crate::{
     account::{
@@ -50,15 +51,14 @@ const ISSUER: &str = "Proxmox VE gate";
 /// Sign-in method, recovery codes, done.
 const STEPS: u8 = 3;
 
-/// Where somebody is who adds a method beside others.
-const ADDED: &str = "/_gate/methods?done=added";
-
 /// Somebody who may enrol, and what permits it.
 pub(super) struct Guest {
     pub(super) by: EnrolledBy,
     pub(super) user: User,
     /// Whether what they had was lost.
     recovering: bool,
+    /// What the new method replaces.
+    replaces: Option<MethodRow>,
 }
 
 /// What the form of an authenticator app says again.
@@ -76,6 +76,15 @@ impl Guest {
             EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => STEPS,
             EnrolledBy::Proof { .. } => 1,
         }
+    }
+
+    /// Whether a method of this kind is what they came for.
+    pub(super) fn may_add(&self, kind: MethodKind) -> bool {
+        self.replaces.as_ref().is_none_or(|old| old.kind == kind)
+    }
+
+    fn replaced_name(&self) -> Option<&str> {
+        self.replaces.as_ref().map(|old| old.name.as_str())
     }
 }
 
@@ -119,13 +128,16 @@ impl Gate {
     }
 
     pub(super) async fn begin(&self, visit: &Visit<'_>, by: EnrolledBy) -> Answer {
-        match self.guest(visit, by).await? {
+        match self.guest(visit, by.clone()).await? {
+            Ok(guest) if guest.replaces.as_ref().is_some_and(|old| old.kind == MethodKind::App) => {
+                Ok(self.fresh_totp_form(visit, &guest, None))
+            }
             Ok(guest) => Ok(if self.settings.auth.passkey {
                 self.passkey_form(visit, &guest)
             } else {
                 self.fresh_totp_form(visit, &guest, None)
             }),
-            Err(error) => Ok(self.invitation_refused(visit, error)),
+            Err(error) => self.not_permitted(visit, &by, error).await,
         }
     }
 
@@ -140,14 +152,19 @@ impl Gate {
             step: pages::Step { at: 1, of: guest.steps() },
             user: guest.user.name.as_str(),
             state: &self.sealed(visit, guest, Progress::Choosing),
-            totp: self.settings.auth.totp,
+            passkey: guest.may_add(MethodKind::Passkey),
+            totp: self.settings.auth.totp && guest.may_add(MethodKind::App),
+            security_key: self.settings.auth.totp && guest.may_add(MethodKind::SecurityKey),
+            replaces: guest.replaced_name(),
             trouble,
         };
         self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
     }
 
     fn fresh_totp_form(&self, visit: &Visit<'_>, guest: &Guest, key: Option<Box<Proven>>) -> Reply {
-        self.totp_form(visit, StatusCode::OK, guest, &totp::Secret::random(), &Again::default(), key)
+        let name = guest.replaced_name().unwrap_or_default().to_owned();
+        let again = Again { name, ..Again::default() };
+        self.totp_form(visit, StatusCode::OK, guest, &totp::Secret::random(), &again, key)
     }
 
     /// Whoever may enrol by a state that came back.
@@ -174,23 +191,32 @@ impl Gate {
             EnrolledBy::Invitation(token_hash) => self.invited(token_hash, visit.now).await,
             EnrolledBy::Session(_) if self.enrolling_session(visit).as_ref() == Some(&by) => {
                 Ok(match &visit.session {
-                    Some(session) => Ok(Guest { by, user: (*session.user()).clone(), recovering: false }),
+                    Some(session) => {
+                        Ok(Guest { by, user: (*session.user()).clone(), recovering: false, replaces: None })
+                    }
                     None => Err(InviteError::Unknown),
                 })
             }
             EnrolledBy::Session(_) => Ok(Err(InviteError::Expired)),
-            EnrolledBy::Proof { session: id, once } => Ok(match &visit.session {
-                Some(session)
-                    if session.id == id
+            EnrolledBy::Proof { session: id, ref once, replaces: ref old } => {
+                let Some(session) = visit.session.as_ref().filter(|session| {
+                    session.id == id
                         && session.scope == Scope::Full
                         && session.alive(self.sessions.limits(), visit.now).is_ok()
-                        && visit.now < once.expires_at =>
-                {
-                    let user = (*session.user()).clone();
-                    Ok(Guest { by: EnrolledBy::Proof { session: id, once }, user, recovering: false })
-                }
-                Some(_) | None => Err(InviteError::Expired),
-            }),
+                        && visit.now < once.expires_at
+                }) else {
+                    return Ok(Err(InviteError::Expired));
+                };
+                let replaces = match old {
+                    None => None,
+                    Some(old) => match self.methods(visit).await?.into_iter().find(|row| row.id == old.0) {
+                        Some(row) => Some(row),
+                        None => return Ok(Err(InviteError::Used)),
+                    },
+                };
+                let user = (*session.user()).clone();
+                Ok(Ok(Guest { by, user, recovering: false, replaces }))
+            }
         }
     }
 
@@ -216,6 +242,7 @@ impl Gate {
                 by: EnrolledBy::Invitation(token_hash),
                 user,
                 recovering: invitation.purpose == InvitationPurpose::Recover,
+                replaces: None,
             }),
             (Ok(_), Some(_) | None) => Err(InviteError::Unknown),
         })
@@ -238,6 +265,14 @@ impl Gate {
                 .by(FailedMethod("invitation"))
                 .because(error),
         );
+    }
+
+    /// What was to permit the enrolment does not, or does no more.
+    async fn not_permitted(&self, visit: &Visit<'_>, by: &EnrolledBy, error: InviteError) -> Answer {
+        match by {
+            EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => Ok(self.invitation_refused(visit, error)),
+            EnrolledBy::Proof { .. } => self.change_late(visit).await,
+        }
     }
 
     fn invitation_refused(&self, visit: &Visit<'_>, error: InviteError) -> Reply {
@@ -280,6 +315,7 @@ impl Gate {
             password: self.settings.auth.password,
             password_problem: again.password,
             beside_key,
+            replaces: guest.replaced_name(),
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
@@ -294,12 +330,14 @@ impl Gate {
         };
         let guest = match self.guest_of(visit, &state).await? {
             Ok(guest) => guest,
-            Err(error) => return Ok(self.invitation_refused(visit, error)),
+            Err(error) => return self.not_permitted(visit, &state.by(), error).await,
         };
         let sealed_at = state.sealed_at();
         match state.progress {
             Progress::Choosing | Progress::Creating(_)
-                if self.settings.auth.totp && form.get("method") == "totp" =>
+                if self.settings.auth.totp
+                    && form.get("method") == "totp"
+                    && guest.may_add(MethodKind::App) =>
             {
                 Ok(self.fresh_totp_form(visit, &guest, None))
             }
@@ -446,8 +484,11 @@ impl Gate {
         recovery_codes: Option<Vec<[u8; 32]>>,
         password: Option<String>,
     ) -> Answer {
-        let Guest { by, user, .. } = guest;
-        let goes_on = matches!(by, EnrolledBy::Proof { .. });
+        let Guest { by, user, replaces, .. } = guest;
+        let at = match &by {
+            EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => None,
+            EnrolledBy::Proof { session, .. } => Some(*session),
+        };
         let (first, method) = self.factor(&user, proven.first, visit.now);
         let second = proven.second.map(|second| self.factor(&user, second, visit.now));
         let added: Vec<Method> =
@@ -456,23 +497,29 @@ impl Gate {
         let session_secret = SessionSecret::random();
         let session = self.new_session(visit, &user, method, &session_secret);
         let renewed = recovery_codes.is_some();
+        let permit = by.clone();
         let enrolment = Enrolment { by, factors, recovery_codes, password, session: session.clone() };
         match self.store.call(move |store| store.enrol(&enrolment)).await? {
-            Spent::Before => Ok(self.invitation_refused(visit, InviteError::Used)),
+            Spent::Before => self.not_permitted(visit, &permit, InviteError::Used).await,
             Spent::First => {
-                let used = (!goes_on).then_some((Action::InviteUse, method)).into_iter();
+                let used = at.is_none().then_some((Action::InviteUse, method)).into_iter();
                 let added = added.into_iter().map(|method| (Action::FactorAdd, method));
+                let gone = replaces.as_ref().map(|old| (Action::FactorRemove, old.kind.method()));
                 let renewed = renewed.then_some((Action::RecoveryRenew, method));
-                for (action, method) in used.chain(added).chain(renewed) {
-                    self.audit.record(
-                        &Event::new(action, Outcome::Success)
-                            .from(visit.client.ip())
-                            .of(&user.name)
-                            .by(method),
-                    );
+                for (action, method) in used.chain(added).chain(gone).chain(renewed) {
+                    let event = Event::new(action, Outcome::Success)
+                        .from(visit.client.ip())
+                        .of(&user.name)
+                        .by(method);
+                    self.audit.record(&match at {
+                        Some(session) => event.in_session(session),
+                        None => event,
+                    });
                 }
-                if goes_on {
-                    return Ok(Reply::see_other(ADDED));
+                if at.is_some() {
+                    let done =
+                        if replaces.is_some() { MethodsNotice::Replaced } else { MethodsNotice::Added };
+                    return Ok(methods::done(done));
                 }
                 let done = format!("{}enrolled", names::PREFIX);
                 Ok(self.open_session(visit, &session, user, &session_secret, &done).await)

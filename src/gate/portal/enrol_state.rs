@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{Ceremony, CredentialKind, SessionId, TimeStep, UserId},
+    account::{Ceremony, CredentialKind, FactorId, SessionId, TimeStep, UserId},
     gate::ceremony::{
         totp::Secret,
         webauthn::{Registered, Registration},
@@ -35,7 +35,7 @@ pub(super) struct State {
 enum By {
     Invitation([u8; 32]),
     Session([u8; 32]),
-    Proof { session: [u8; 32], once: [u8; 32], expires_at: i64 },
+    Proof { session: [u8; 32], once: [u8; 32], expires_at: i64, replaces: Option<String> },
 }
 
 /// How far somebody got.
@@ -150,21 +150,25 @@ impl State {
         let by = match by {
             EnrolledBy::Invitation(token_hash) => By::Invitation(*token_hash),
             EnrolledBy::Session(id) => By::Session(id.0),
-            EnrolledBy::Proof { session, once } => {
-                By::Proof { session: session.0, once: once.hash, expires_at: once.expires_at.millis() }
-            }
+            EnrolledBy::Proof { session, once, replaces } => By::Proof {
+                session: session.0,
+                once: once.hash,
+                expires_at: once.expires_at.millis(),
+                replaces: replaces.as_ref().map(|id| id.0.clone()),
+            },
         };
         Self { by, user: user.0, sealed_at: now.millis(), progress }
     }
 
     /// What permits it.
     pub(super) fn by(&self) -> EnrolledBy {
-        match self.by {
-            By::Invitation(token_hash) => EnrolledBy::Invitation(token_hash),
-            By::Session(id) => EnrolledBy::Session(SessionId(id)),
-            By::Proof { session, once, expires_at } => EnrolledBy::Proof {
-                session: SessionId(session),
-                once: Ceremony { hash: once, expires_at: Timestamp::from_millis(expires_at) },
+        match &self.by {
+            By::Invitation(token_hash) => EnrolledBy::Invitation(*token_hash),
+            By::Session(id) => EnrolledBy::Session(SessionId(*id)),
+            By::Proof { session, once, expires_at, replaces } => EnrolledBy::Proof {
+                session: SessionId(*session),
+                once: Ceremony { hash: *once, expires_at: Timestamp::from_millis(*expires_at) },
+                replaces: replaces.clone().map(FactorId),
             },
         }
     }

@@ -6,9 +6,11 @@
 use http::StatusCode;
 
 use super::{
-    Answer, Form, Visit, enrol_state, pages,
+    Answer, Form, Visit,
+    enrol::PERMITTED,
+    enrol_state, pages,
     pages::{MethodKind, MethodRow, MethodsNotice, Wish},
-    proof::{Provable, Unproven},
+    proof::{Agreed, Provable, Unproven},
 };
 use crate::{
     account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method},
@@ -17,6 +19,7 @@ use crate::{
     gate::Gate,
     secret,
     store::{EnrolledBy, GivenUp, Renamed, StoreError},
+    time::Timestamp,
 };
 
 /// Where they are shown.
@@ -36,6 +39,21 @@ struct Asked {
 impl Gate {
     /// What there is.
     pub(super) async fn methods_page(&self, visit: &Visit<'_>) -> Answer {
+        let notice = query(visit, "done").and_then(|word| MethodsNotice::from_word(&word));
+        self.methods_list(visit, StatusCode::OK, notice).await
+    }
+
+    /// What there is, since what permitted a change is over.
+    pub(super) async fn change_late(&self, visit: &Visit<'_>) -> Answer {
+        self.methods_list(visit, StatusCode::FORBIDDEN, None).await
+    }
+
+    async fn methods_list(
+        &self,
+        visit: &Visit<'_>,
+        status: StatusCode,
+        notice: Option<MethodsNotice>,
+    ) -> Answer {
         let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
         let user = session.user();
         let rows = self.methods(visit).await?;
@@ -45,9 +63,10 @@ impl Gate {
             user: user.name.as_str(),
             rows: &rows,
             recovery_codes: self.settings.auth.recovery.then_some(codes.left),
-            notice: query(visit, "done").and_then(|word| MethodsNotice::from_word(&word)),
+            notice,
+            late: status != StatusCode::OK,
         };
-        Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
+        Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
     }
 
     /// The form that asks for a change of one of them: `?do=rename&id=…`.
@@ -78,7 +97,7 @@ impl Gate {
             }
         };
         let (user, id) = (agreed.user().id, FactorId(asked.row.id.clone()));
-        let (action, done) = match asked.wish {
+        let (action, notice) = match asked.wish {
             Wish::Rename => {
                 let name = asked.name.clone();
                 match self.store.call(move |store| store.rename_factor(user, &id, &name)).await? {
@@ -94,6 +113,7 @@ impl Gate {
                     return self.method_form(visit, StatusCode::CONFLICT, &asked, problem).await;
                 }
             },
+            Wish::Replace => return self.begin(visit, permitted(&agreed, visit.now, Some(id))).await,
         };
         self.audit.record(
             &Event::new(action, Outcome::Success)
@@ -102,7 +122,7 @@ impl Gate {
                 .by(asked.row.kind.method())
                 .in_session(agreed.session()),
         );
-        Ok(Reply::see_other(&format!("{PAGE}?done={}", done.word())))
+        Ok(done(notice))
     }
 
     /// The form that permits a new one.
@@ -117,8 +137,7 @@ impl Gate {
             Err(Unproven::Reply(reply)) => return Ok(*reply),
             Err(Unproven::NoMatch) => return self.new_method_form(visit, StatusCode::FORBIDDEN, true).await,
         };
-        let once = Ceremony { hash: secret::random(), expires_at: visit.now.plus(super::enrol::PERMITTED) };
-        self.begin(visit, EnrolledBy::Proof { session: agreed.session(), once }).await
+        self.begin(visit, permitted(&agreed, visit.now, None)).await
     }
 
     async fn new_method_form(&self, visit: &Visit<'_>, status: StatusCode, no_match: bool) -> Answer {
@@ -158,11 +177,12 @@ impl Gate {
             return Ok(None);
         };
         let row = self.methods(visit).await?.into_iter().find(|row| row.id == id);
+        let row = row.filter(|row| wish != Wish::Replace || row.replaceable);
         Ok(row.map(|row| Asked { wish, name: row.name.clone(), row }))
     }
 
     /// The visitor's sign-in methods: passkeys, security keys, apps, each kind by age.
-    async fn methods(&self, visit: &Visit<'_>) -> Result<Vec<MethodRow>, StoreError> {
+    pub(super) async fn methods(&self, visit: &Visit<'_>) -> Result<Vec<MethodRow>, StoreError> {
         let Some(session) = &visit.session else { return Ok(Vec::new()) };
         let id = session.user().id;
         let (apps, credentials) =
@@ -172,7 +192,26 @@ impl Gate {
             .chain(of_kind(CredentialKind::SecurityKey))
             .map(MethodRow::from)
             .chain(apps.iter().map(MethodRow::from));
-        Ok(rows.collect())
+        let (passkeys, apps) = (self.passkeys().is_some(), self.settings.auth.totp);
+        Ok(rows
+            .map(|row| {
+                let replaceable = match row.kind {
+                    MethodKind::Passkey => passkeys,
+                    MethodKind::SecurityKey => passkeys && apps,
+                    MethodKind::App => apps,
+                };
+                MethodRow { replaceable, ..row }
+            })
+            .collect())
+    }
+}
+
+impl From<CredentialKind> for MethodKind {
+    fn from(kind: CredentialKind) -> Self {
+        match kind {
+            CredentialKind::Passkey => Self::Passkey,
+            CredentialKind::SecurityKey => Self::SecurityKey,
+        }
     }
 }
 
@@ -180,12 +219,10 @@ impl From<&Credential> for MethodRow {
     fn from(credential: &Credential) -> Self {
         Self {
             id: credential.id.0.clone(),
-            kind: match credential.kind {
-                CredentialKind::Passkey => MethodKind::Passkey,
-                CredentialKind::SecurityKey => MethodKind::SecurityKey,
-            },
+            kind: credential.kind.into(),
             name: credential.name.clone(),
             synced: credential.synced,
+            replaceable: false,
             added_at: credential.created_at,
             last_used_at: credential.last_used_at,
             last_used_from: credential.last_used_from,
@@ -200,6 +237,7 @@ impl From<&Authenticator> for MethodRow {
             kind: MethodKind::App,
             name: app.name.clone(),
             synced: false,
+            replaceable: false,
             added_at: app.created_at,
             last_used_at: app.last_used_at,
             last_used_from: None,
@@ -209,13 +247,24 @@ impl From<&Authenticator> for MethodRow {
 
 impl MethodKind {
     /// How its owner signs in by it.
-    fn method(self) -> Method {
+    pub(super) fn method(self) -> Method {
         match self {
             Self::Passkey => Method::Passkey,
             Self::SecurityKey => Method::SecurityKey,
             Self::App => Method::Totp,
         }
     }
+}
+
+/// What a proof permits to be added, in place of `replaces` or beside what there is.
+fn permitted(agreed: &Agreed, now: Timestamp, replaces: Option<FactorId>) -> EnrolledBy {
+    let once = Ceremony { hash: secret::random(), expires_at: now.plus(PERMITTED) };
+    EnrolledBy::Proof { session: agreed.session(), once, replaces }
+}
+
+/// Back where they are shown, with a word about what was done.
+pub(super) fn done(what: MethodsNotice) -> Reply {
+    Reply::see_other(&format!("{PAGE}?done={}", what.word()))
 }
 
 /// A field of the page's query.

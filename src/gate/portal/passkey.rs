@@ -414,6 +414,9 @@ impl Gate {
             }
         };
         let (id, kind) = (guest.user.id, request.kind);
+        if !guest.may_add(kind.into()) {
+            return Ok(refused("method"));
+        }
         let (handle, present) =
             self.store.call(move |store| Ok((store.user_handle(id)?, store.credentials(id)?))).await?;
         let Some(handle) = handle else { return Ok(refused("invitation")) };
@@ -424,6 +427,8 @@ impl Gate {
             CredentialKind::SecurityKey if keys >= SECURITY_KEYS => return Ok(refused("too_many_keys")),
             CredentialKind::SecurityKey => {}
         }
+        // Also what is to be replaced: an authenticator that makes a second credential for somebody may forget
+        // the first, which is to work until the new one was checked.
         match relying_party.start_registration(kind, &guest.user.name, &handle, &present) {
             Ok((options, registration)) => {
                 let progress = Progress::Creating(Box::new(registration));

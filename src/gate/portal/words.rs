@@ -232,10 +232,14 @@ words! {
     never => "never", "nie";
     rename => "Rename", "Umbenennen";
     remove => "Remove", "Entfernen";
+    replace => "Replace", "Ersetzen";
     new_name => "New name", "Neuer Name";
     method_added => "The sign-in method was added.", "Die Anmeldemethode wurde hinzugefügt.";
     method_renamed => "The sign-in method has its new name.", "Die Anmeldemethode hat ihren neuen Namen.";
     method_removed => "The sign-in method was removed.", "Die Anmeldemethode wurde entfernt.";
+    method_replaced => "The new sign-in method is there, and the old one is gone.", "Die neue Anmeldemethode ist da, die alte ist weg.";
+    change_late => "Nothing was changed: what permitted it was used before, or it took too long. Start again.",
+        "Nichts wurde geändert: Die Bestätigung war schon verwendet, oder es hat zu lange gedauert. Beginnen Sie von vorn.";
     codes_renewed => "Your new recovery codes work from now on, and the old ones no longer do.",
         "Ab jetzt gelten Ihre neuen Wiederherstellungscodes, die alten nicht mehr.";
     one_method_only => "This is your only way in. Add a second one, so that a lost phone or key does not shut you out.",
@@ -248,6 +252,9 @@ words! {
     remove_method => "Remove a sign-in method", "Anmeldemethode entfernen";
     remove_method_lead(name: &str) => "“{name}” will sign nobody in any more. This cannot be undone.",
         "Mit „{name}“ meldet sich dann niemand mehr an. Das lässt sich nicht rückgängig machen.";
+    replace_method => "Replace a sign-in method", "Anmeldemethode ersetzen";
+    replace_method_lead(name: &str) => "“{name}” works until the new one was checked. Then it is gone.",
+        "„{name}“ gilt, bis die neue Methode geprüft ist, und ist dann weg.";
     last_method => "This is your only way in, so it stays. Add another one first.",
         "Das ist Ihr einziger Zugang, darum bleibt er. Fügen Sie zuerst einen anderen hinzu.";
     proof_code_hint => "A fresh one: it is for this change only.", "Einen frischen: Er gilt nur für diese Änderung.";

@@ -60,6 +60,8 @@ pub struct EnrolTotp<'a> {
     pub password_problem: Option<PasswordError>,
     /// Whether a security key was proven, which this app goes with.
     pub beside_key: bool,
+    /// The name of what it replaces.
+    pub replaces: Option<&'a str>,
 }
 
 impl EnrolTotp<'_> {
@@ -87,8 +89,14 @@ pub struct EnrolPasskey<'a> {
     pub user: &'a str,
     /// The sealed state, given back with the form.
     pub state: &'a str,
+    /// Whether a passkey may be made.
+    pub passkey: bool,
     /// Whether an authenticator app may be used instead.
     pub totp: bool,
+    /// Whether a security key without a PIN may be registered.
+    pub security_key: bool,
+    /// The name of what it replaces.
+    pub replaces: Option<&'a str>,
     /// Why browsers will refuse passkeys here, as far as the gate knows.
     pub trouble: Option<PasskeyTrouble>,
 }

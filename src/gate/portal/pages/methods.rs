@@ -19,6 +19,8 @@ pub struct Methods<'a> {
     pub recovery_codes: Option<u32>,
     /// What was just done.
     pub notice: Option<MethodsNotice>,
+    /// Whether a change came to nothing, since what permitted it is over.
+    pub late: bool,
 }
 
 /// What is told of one sign-in method.
@@ -32,6 +34,8 @@ pub struct MethodRow {
     pub name: String,
     /// Whether a provider keeps it on several devices.
     pub synced: bool,
+    /// Whether this gate takes new ones of its kind.
+    pub replaceable: bool,
     /// When it was added.
     pub added_at: Timestamp,
     /// When it was last used.
@@ -60,12 +64,14 @@ pub enum MethodsNotice {
     Renamed,
     /// One is gone.
     Removed,
+    /// One took the place of another.
+    Replaced,
     /// There are new recovery codes.
     NewCodes,
 }
 
 impl MethodsNotice {
-    const ALL: [Self; 4] = [Self::Added, Self::Renamed, Self::Removed, Self::NewCodes];
+    const ALL: [Self; 5] = [Self::Added, Self::Renamed, Self::Removed, Self::Replaced, Self::NewCodes];
 
     /// The word for it in the page's query.
     #[must_use]
@@ -74,6 +80,7 @@ impl MethodsNotice {
             Self::Added => "added",
             Self::Renamed => "renamed",
             Self::Removed => "removed",
+            Self::Replaced => "replaced",
             Self::NewCodes => "codes",
         }
     }
@@ -105,10 +112,12 @@ pub enum Wish {
     Rename,
     /// Away with it.
     Remove,
+    /// Another one of its kind in its place.
+    Replace,
 }
 
 impl Wish {
-    const ALL: [Self; 2] = [Self::Rename, Self::Remove];
+    const ALL: [Self; 3] = [Self::Rename, Self::Remove, Self::Replace];
 
     /// The word for it in links and forms.
     #[must_use]
@@ -116,6 +125,7 @@ impl Wish {
         match self {
             Self::Rename => "rename",
             Self::Remove => "remove",
+            Self::Replace => "replace",
         }
     }
 

@@ -74,8 +74,18 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         password: false,
         password_problem: None,
         beside_key: false,
+        replaces: None,
     };
-    let passkey = EnrolPasskey { step: step(1), user, state: user, totp: true, trouble: None };
+    let passkey = EnrolPasskey {
+        step: step(1),
+        user,
+        state: user,
+        passkey: true,
+        totp: true,
+        security_key: true,
+        replaces: None,
+        trouble: None,
+    };
     let key = SecurityKey {
         user,
         ceremony: Some(KeyCeremony { state: user, options: "{\"challenge\":\"A\"}" }),
@@ -96,6 +106,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         kind,
         name: user.to_owned(),
         synced,
+        replaceable: true,
         added_at: NOW,
         last_used_at,
         last_used_from: last_used_at.map(|_| "2001:db8::1".parse().unwrap()),
@@ -105,7 +116,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         row(MethodKind::SecurityKey, false, None),
         row(MethodKind::App, false, None),
     ];
-    let methods = Methods { user, rows: &rows, recovery_codes: Some(8), notice: None };
+    let methods = Methods { user, rows: &rows, recovery_codes: Some(8), notice: None, late: false };
     let both = Provable { by_code: true, by_passkey: true };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
@@ -117,7 +128,9 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("methods", methods.render(look)),
         ("methods-one", Methods { rows: &rows[..1], recovery_codes: Some(1), ..methods }.render(look)),
         ("methods-done", Methods { notice: Some(MethodsNotice::Renamed), ..methods }.render(look)),
+        ("methods-late", Methods { late: true, ..methods }.render(look)),
         ("method-rename", rename.render(look)),
+        ("method-replace", MethodChange { wish: Wish::Replace, ..rename }.render(look)),
         (
             "method-remove-last",
             MethodChange { wish: Wish::Remove, problem: Some(ChangeProblem::Last), ..rename }.render(look),
@@ -162,7 +175,16 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
             "enrol-passkey-address",
             EnrolPasskey { trouble: Some(PasskeyTrouble::BareAddress), ..passkey }.render(look),
         ),
-        ("enrol-passkey-only", EnrolPasskey { totp: false, ..passkey }.render(look)),
+        ("enrol-passkey-only", EnrolPasskey { totp: false, security_key: false, ..passkey }.render(look)),
+        (
+            "replace-passkey",
+            EnrolPasskey { totp: false, security_key: false, replaces: Some(user), ..passkey }.render(look),
+        ),
+        (
+            "replace-key",
+            EnrolPasskey { passkey: false, totp: false, replaces: Some(user), ..passkey }.render(look),
+        ),
+        ("replace-app", EnrolTotp { replaces: Some(user), ..totp }.render(look)),
         ("enrol-codes", shown.render(look)),
         ("enrol-codes-wrong", Codes { typed_wrong: true, ..shown }.render(look)),
         ("enrol-codes-gone", Codes { codes: &[], typed_wrong: true, ..shown }.render(look)),
