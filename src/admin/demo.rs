@@ -82,7 +82,7 @@ async fn run_in(dir: &std::path::Path, listen: SocketAddr, output: &Output) -> R
         stop.send_replace(true);
     });
     output.data(&object, || told(&url, &enrol_url, &dir, &config_file));
-    server.run(stopped, GRACE).await;
+    server.run(stopped, GRACE).await.map_err(|error| Failure::of(Exit::Failed, &error))?;
     stand_in.stop().await;
     Ok(())
 }

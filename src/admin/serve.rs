@@ -59,8 +59,7 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
             tracing::info!("stopping");
             stop.send_replace(true);
         });
-        server.run(stopped, GRACE).await;
-        Ok(())
+        server.run(stopped, GRACE).await.map_err(|error| Failure::of(Exit::Failed, &error))
     })
 }
 
@@ -222,7 +221,11 @@ impl Server {
     }
 
     /// Serves until `stop` says so.
-    pub async fn run(self, stop: watch::Receiver<bool>, grace: Duration) {
+    ///
+    /// # Errors
+    ///
+    /// [`Died`]: everything was cut at once.
+    pub async fn run(self, stop: watch::Receiver<bool>, grace: Duration) -> Result<(), Died> {
         let gate = self.stages.gate.clone();
         // Ends with this function, whichever way that ends.
         let mut beside = JoinSet::new();
@@ -235,11 +238,34 @@ impl Server {
         let upstream = self.stages.upstream.clone();
         beside.spawn(async move { upstream.watch().await });
         gate.audit().record(&Event::new(Action::Start, Outcome::Success));
-        serve::run(self.listeners, self.stages, stop, grace).await;
+        let ended = tokio::select! {
+            () = serve::run(self.listeners, self.stages, stop, grace) => Ok(()),
+            died = death(&mut beside) => Err(died),
+        };
+        if let Err(died) = &ended {
+            tracing::error!(error = %died, "the gate stops at once: it would not hear of revocations");
+        }
         gate.write_activity().await;
         gate.audit().record(&Event::new(Action::Stop, Outcome::Success));
         gate.audit().flush();
+        ended
     }
+}
+
+/// Something that runs beside the requests ended in a panic: it follows the store, ends what is over, renews
+/// the certificate. Without it the gate would go on as if nobody had been signed out.
+#[derive(Debug, thiserror::Error)]
+#[error("a task beside the requests ended in a panic: {0}")]
+pub struct Died(tokio::task::JoinError);
+
+/// Waits for one to end so. Some have nothing to do, and end by themselves.
+async fn death(beside: &mut JoinSet<()>) -> Died {
+    while let Some(ended) = beside.join_next().await {
+        if let Err(error) = ended {
+            return Died(error);
+        }
+    }
+    std::future::pending().await
 }
 
 /// Our own certificate, and what goes with it.

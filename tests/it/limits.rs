@@ -278,3 +278,25 @@ async fn a_panic_in_a_request_ends_that_request_and_nothing_else() {
     drop(console);
     serving.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_gate_that_would_no_longer_hear_of_revocations_stops_and_says_so() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve).start().await;
+    let mut alice = gate.person("alice").await;
+    let clock = Arc::new(Faulty { clock: gate.clock.clone(), fails: AtomicBool::new(false) });
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener { socket, opening: Opening::Tls };
+    let server = Server::compose(&gate.config, vec![listener], clock.clone()).await.unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(server.run(stopped, Duration::from_secs(60)));
+    alice.client = alice.client.clone().through(address);
+    let mut console = alice.console().await;
+
+    clock.fails.store(true, Ordering::SeqCst);
+
+    let ended = timeout(Duration::from_secs(20), serving).await.unwrap().unwrap();
+    assert!(ended.is_err());
+    assert!(console.receive().await.is_none(), "and so do consoles");
+}

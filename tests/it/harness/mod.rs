@@ -32,7 +32,7 @@ pub use wire::{Answer, Wire};
 use pvegate::{
     accept::{Listener, Opening},
     account::{InvitationPurpose, Role, User},
-    admin::serve::{Server, StartError},
+    admin::serve::{Died, Server, StartError},
     config::{self, Config},
     demo::{Seen, Settings, StandIn},
     gate::{
@@ -152,7 +152,7 @@ pub struct TestGate {
     more: Vec<(String, String)>,
     scratch: Arc<Scratch>,
     stop: watch::Sender<bool>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), Died>>,
 }
 
 /// How a gate is made.
@@ -391,7 +391,7 @@ impl TestGate {
     /// Stops it as SIGTERM would, and waits until it has.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        self.running.await.unwrap();
+        self.running.await.unwrap().unwrap();
     }
 }
 
