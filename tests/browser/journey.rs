@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// A gate at the machine's own time, in front of a fresh stand-in.
-async fn gate() -> (Pve, TestGate) {
+pub(crate) async fn gate() -> (Pve, TestGate) {
     let pve = Pve::start().await;
     let gate = TestGate::recipe(&pve).at(SystemClock.now()).start().await;
     (pve, gate)
 }
 
 /// A browser on a machine whose owner has installed the gate's authority.
-async fn browser(gate: &TestGate, options: Options<'_>) -> Browser {
+pub(crate) async fn browser(gate: &TestGate, options: Options<'_>) -> Browser {
     let hosts: [(&str, SocketAddr); 1] = [(HOST, gate.address)];
     Browser::start(Options { trust: Some(&gate.ca_pem), map_hosts: &hosts, ..options }).await
 }
@@ -36,19 +36,19 @@ async fn use_an_app(browser: &Browser) {
 }
 
 /// What the phone's camera sees on the page with the QR code.
-async fn scan(browser: &Browser) -> Secret {
+pub(crate) async fn scan(browser: &Browser) -> Secret {
     let link = browser.eval("return document.querySelector('a[href^=\"otpauth:\"]').href").await;
     let secret =
         link.as_str().unwrap().split_once("secret=").unwrap().1.split('&').next().unwrap().to_owned();
     Secret::from_bytes(&data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap()).unwrap()
 }
 
-fn code(phone: &Secret, gate: &TestGate) -> String {
+pub(crate) fn code(phone: &Secret, gate: &TestGate) -> String {
     phone.code(step_at(gate.clock.now()))
 }
 
 /// Follows the link and sets up an app, up to the stand-in's page.
-async fn enrol(browser: &Browser, gate: &TestGate, name: &str) -> Secret {
+pub(crate) async fn enrol(browser: &Browser, gate: &TestGate, name: &str) -> Secret {
     let link = gate.invite(name).link(&gate.config.gate.public_url);
     browser.goto(&link).await;
     use_an_app(browser).await;
@@ -75,7 +75,7 @@ async fn save_codes(browser: &Browser) -> Vec<String> {
 }
 
 /// Signs in on the sign-in page that is shown.
-async fn sign_in(browser: &Browser, gate: &TestGate, name: &str, phone: &Secret) {
+pub(crate) async fn sign_in(browser: &Browser, gate: &TestGate, name: &str, phone: &Secret) {
     gate.clock.advance(std::time::Duration::from_secs(30));
     browser.wait_for("#user").await;
     browser.fill("#user", name).await;

@@ -12,5 +12,6 @@ mod cross_site;
 mod demo;
 mod harness_itself;
 mod journey;
+mod methods;
 mod passkeys;
 mod security_keys;

@@ -276,6 +276,36 @@ async fn a_passkey_is_replaced_by_a_passkey_of_another_authenticator() {
 }
 
 #[tokio::test]
+async fn a_passkey_without_a_name_is_called_by_its_model_which_the_page_shows_beside_any_other_name() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let mut key = Authenticator::new();
+    let yubikey_5_nfc = *b"\x2f\xc0\x57\x9f\x81\x13\x47\xea\xb1\x16\xbb\x5a\x8d\xb9\x20\x2a";
+    let code = alice.wait_for_next_code(&gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    let state = state_of(&permitted.text()).unwrap();
+    let reply = alice.client.post_json("/_gate/passkey/create-options", &json!({ "state": state })).await;
+    let options = reply.json();
+    let mut made = key.create(&options["publicKey"], &gate.url());
+    made.aaguid = yubikey_5_nfc;
+    let body = json!({ "state": options["state"], "name": " ", "credential": made.json(&key) });
+    let made = alice.client.post_json("/_gate/passkey/create", &body).await.json();
+    let state = made["state"].as_str().unwrap();
+
+    alice.client.post_form("/_gate/enrol", &[("state", state), ("name", "")]).await;
+
+    let (id, name) = methods(&gate, "alice")[0].clone();
+    assert_eq!(name, "YubiKey 5 NFC");
+    let page = alice.client.navigate(METHODS).await.text();
+    assert_eq!(page.matches("YubiKey 5 NFC").count(), 1, "{page}");
+    let code = alice.wait_for_next_code(&gate);
+    assert_eq!(rename(&mut alice, &id, "Blue", &code).await.status, 303);
+    let page = alice.client.navigate(METHODS).await.text();
+    assert!(page.contains("<h2>Blue</h2>") && page.contains("Passkey · YubiKey 5 NFC"), "{page}");
+}
+
+#[tokio::test]
 async fn what_is_gone_is_not_replaced_and_nothing_is_added() {
     let pve = Pve::start().await;
     let gate = busy_gate(&pve).await;

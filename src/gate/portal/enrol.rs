@@ -7,20 +7,20 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use qrcode::{EcLevel, QrCode, render::svg};
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, Form, Visit,
+    Answer, Form, Visit, default_name,
     enrol_state::{self, Progress, Proofs, Proven, State},
     methods,
-    pages::{self, MethodKind, MethodRow, MethodsNotice},
+    pages::{self, MethodKind, MethodRow, MethodsNotice, Nudge},
 };
 use crate::{
     account::{
-        Authenticator, Ceremony, Credential, CredentialKind, Factor, FactorId, InvitationPurpose, Method,
-        Scope, TimeStep, User,
+        Authenticator, Ceremony, Credential, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep,
+        User,
     },
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
@@ -96,11 +96,12 @@ impl Gate {
         }
     }
 
-    pub(super) fn enrolled_page(&self, visit: &Visit<'_>) -> Reply {
-        let Some(session) = &visit.session else { return Reply::challenge() };
+    pub(super) async fn enrolled_page(&self, visit: &Visit<'_>) -> Answer {
+        let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
         let user = session.user();
-        let page = pages::EnrolDone { user: user.name.as_str(), signed_in: true };
-        self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
+        let nudge = Nudge::of(&self.methods(visit).await?, self.passkeys().is_some());
+        let page = pages::EnrolDone { user: user.name.as_str(), signed_in: true, nudge };
+        Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }
 
     pub(super) async fn enrol(&self, visit: &Visit<'_>, form: &Form) -> Answer {
@@ -489,8 +490,13 @@ impl Gate {
             EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => None,
             EnrolledBy::Proof { session, .. } => Some(*session),
         };
-        let (first, method) = self.factor(&user, proven.first, visit.now);
-        let second = proven.second.map(|second| self.factor(&user, second, visit.now));
+        let id = user.id;
+        let (apps, credentials) =
+            self.store.call(move |store| Ok((store.authenticators(id)?, store.credentials(id)?))).await?;
+        let present = apps.into_iter().map(|app| app.name);
+        let taken: Vec<String> = present.chain(credentials.into_iter().map(|key| key.name)).collect();
+        let (first, method) = self.factor(visit, &user, proven.first, &taken);
+        let second = proven.second.map(|second| self.factor(visit, &user, second, &taken));
         let added: Vec<Method> =
             [method].into_iter().chain(second.as_ref().map(|(_, method)| *method)).collect();
         let factors = [first].into_iter().chain(second.map(|(factor, _)| factor)).collect();
@@ -527,8 +533,11 @@ impl Gate {
         }
     }
 
-    /// What is kept of a proven sign-in method, and how its owner signed in by proving it.
-    fn factor(&self, user: &User, proven: Proven, now: Timestamp) -> (Factor, Method) {
+    /// What is kept of a proven sign-in method, and how its owner signed in by proving it. `taken` are the
+    /// names of others.
+    fn factor(&self, visit: &Visit<'_>, user: &User, proven: Proven, taken: &[String]) -> (Factor, Method) {
+        let now = visit.now;
+        let language = self.portal.language(visit.head, None);
         match proven {
             Proven::Totp { secret: shared, step, name } => {
                 let id = FactorId::of(secret::random());
@@ -536,7 +545,7 @@ impl Gate {
                     sealed_secret: self.factor_key().seal(id.0.as_bytes(), &shared),
                     id,
                     user: user.id,
-                    name: if name.is_empty() { "Phone".to_owned() } else { name },
+                    name: if name.is_empty() { default_name::of_app(language, taken) } else { name },
                     last_step: TimeStep(step),
                     created_at: now,
                     last_used_at: Some(now),
@@ -545,15 +554,18 @@ impl Gate {
             }
             Proven::Credential { credential, name, ceremony, ceremony_expires_at } => {
                 let method = credential.kind.into();
-                let default_name = match credential.kind {
-                    CredentialKind::Passkey => "Passkey",
-                    CredentialKind::SecurityKey => "Security key",
+                let user_agent = visit.head.headers.get(header::USER_AGENT);
+                let user_agent = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let name = if name.is_empty() {
+                    default_name::of_credential(&credential, user_agent, language, taken)
+                } else {
+                    name
                 };
                 let kept = Credential {
                     id: FactorId::of(secret::random()),
                     user: user.id,
                     kind: credential.kind,
-                    name: if name.is_empty() { default_name.to_owned() } else { name },
+                    name,
                     credential_id: credential.credential_id,
                     record: credential.record,
                     counter: credential.counter,

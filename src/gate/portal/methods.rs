@@ -3,20 +3,21 @@
 //! Every change wants a [proof](super::proof) of its own. A method is added by the steps of an enrolment
 //! (`enrol`), which the proof permits as an invitation would.
 
+use data_encoding::BASE64URL_NOPAD;
 use http::StatusCode;
 
 use super::{
     Answer, Form, Visit,
     enrol::PERMITTED,
     enrol_state, pages,
-    pages::{MethodKind, MethodRow, MethodsNotice, Wish},
+    pages::{MethodKind, MethodRow, MethodsNotice, Nudge, Signal, Wish},
     proof::{Agreed, Provable, Unproven},
 };
 use crate::{
-    account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method},
+    account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method, User},
     audit::{Action, Event, Outcome},
     connection::reply::Reply,
-    gate::Gate,
+    gate::{Gate, ceremony::webauthn::model},
     secret,
     store::{EnrolledBy, GivenUp, Renamed, StoreError},
     time::Timestamp,
@@ -59,14 +60,38 @@ impl Gate {
         let rows = self.methods(visit).await?;
         let id = user.id;
         let codes = self.store.call(move |store| store.recovery_codes(id)).await?;
+        let signal = self.signal(&user, notice).await?;
         let page = pages::Methods {
             user: user.name.as_str(),
             rows: &rows,
             recovery_codes: self.settings.auth.recovery.then_some(codes.left),
             notice,
             late: status != StatusCode::OK,
+            nudge: Nudge::of(&rows, self.passkeys().is_some()),
+            signal: signal.as_ref(),
         };
         Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
+    }
+
+    /// What the browser is told after a change; nothing where it knows no passkeys of this origin.
+    async fn signal(&self, user: &User, done: Option<MethodsNotice>) -> Result<Option<Signal>, StoreError> {
+        let (Some(relying_party), Some(done)) = (&self.relying_party, done) else { return Ok(None) };
+        let id = user.id;
+        let (handle, credentials) =
+            self.store.call(move |store| Ok((store.user_handle(id)?, store.credentials(id)?))).await?;
+        let Some(handle) = handle else { return Ok(None) };
+        let (rp, user_id) = (relying_party.id().to_owned(), BASE64URL_NOPAD.encode(&handle.0));
+        Ok(match done {
+            MethodsNotice::Removed | MethodsNotice::Replaced => {
+                let ids = credentials.iter().map(|key| BASE64URL_NOPAD.encode(&key.credential_id));
+                let credentials = ids.collect::<Vec<_>>().join(" ");
+                Some(Signal::Accepted { rp, user: user_id, credentials })
+            }
+            MethodsNotice::Renamed => {
+                Some(Signal::Details { rp, user: user_id, name: user.name.to_string() })
+            }
+            MethodsNotice::Added | MethodsNotice::NewCodes => None,
+        })
     }
 
     /// The form that asks for a change of one of them: `?do=rename&id=…`.
@@ -221,6 +246,7 @@ impl From<&Credential> for MethodRow {
             id: credential.id.0.clone(),
             kind: credential.kind.into(),
             name: credential.name.clone(),
+            model: model(&credential.aaguid),
             synced: credential.synced,
             replaceable: false,
             added_at: credential.created_at,
@@ -236,6 +262,7 @@ impl From<&Authenticator> for MethodRow {
             id: app.id.0.clone(),
             kind: MethodKind::App,
             name: app.name.clone(),
+            model: None,
             synced: false,
             replaceable: false,
             added_at: app.created_at,

@@ -6,6 +6,8 @@
 
 pub mod assets;
 mod codes;
+mod default_name;
+pub mod device;
 mod enrol;
 mod enrol_state;
 mod form;
@@ -302,6 +304,16 @@ impl Portal {
         }
     }
 
+    /// What a visitor is spoken to in; `chosen` is what the request itself asks for.
+    fn language(&self, head: &request::Parts, chosen: Option<&str>) -> Language {
+        let cookie = |name| cookies::first(&head.headers, name);
+        self.settings.language.unwrap_or_else(|| {
+            let accept = head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+            let chosen = chosen.or_else(|| cookie(names::LANGUAGE_COOKIE));
+            Language::choose(chosen, cookie(names::PVE_LANGUAGE_COOKIE), accept)
+        })
+    }
+
     fn page(
         &self,
         status: StatusCode,
@@ -311,14 +323,9 @@ impl Portal {
     ) -> Reply {
         let query = Query::of(head);
         let chosen = query.language.clone();
-        let cookie = |name| cookies::first(&head.headers, name);
-        let language = self.settings.language.unwrap_or_else(|| {
-            let accept = head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-            let chosen = chosen.as_deref().or_else(|| cookie(names::LANGUAGE_COOKIE));
-            Language::choose(chosen, cookie(names::PVE_LANGUAGE_COOKIE), accept)
-        });
-        let theme =
-            self.settings.theme.unwrap_or_else(|| Theme::from_cookie(cookie(names::PVE_THEME_COOKIE)));
+        let language = self.language(head, chosen.as_deref());
+        let pve_theme = cookies::first(&head.headers, names::PVE_THEME_COOKIE);
+        let theme = self.settings.theme.unwrap_or_else(|| Theme::from_cookie(pve_theme));
         let look = Look {
             language,
             theme,
@@ -403,7 +410,7 @@ impl Gate {
             (Route::MethodCodes, Some(form)) => self.new_codes(&visit, &form).await,
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
-            (Route::Enrolled, _) => Ok(self.enrolled_page(&visit)),
+            (Route::Enrolled, _) => self.enrolled_page(&visit).await,
             (Route::Recover, None) => Ok(self.recover_page(&visit)),
             (Route::Recover, Some(form)) => self.recover(&visit, &form).await,
             (Route::Asset, _) => Ok(self.asset(&visit)),

@@ -156,7 +156,8 @@ words! {
     enrol_passkey_lead => "A passkey signs you in with your fingerprint, face, PIN or security key. It cannot be guessed, and no other site can ask for it.",
         "Mit einem Passkey melden Sie sich mit Fingerabdruck, Gesicht, PIN oder Sicherheitsschlüssel an. Er lässt sich nicht erraten, und keine andere Website kann ihn erfragen.";
     passkey_name => "Name of this passkey", "Name dieses Passkeys";
-    passkey_name_hint => "Where it will live, such as “Laptop” or “Blue key”.", "Wo er liegen wird, etwa „Laptop“ oder „Blauer Schlüssel“.";
+    passkey_name_hint => "Where it will live, such as “Laptop” or “Blue key”. Left empty, it is named after its model.",
+        "Wo er liegen wird, etwa „Laptop“ oder „Blauer Schlüssel“. Bleibt das leer, heißt er wie sein Modell.";
     create_passkey => "Create a passkey (recommended)", "Passkey erstellen (empfohlen)";
     use_app_instead => "Use an authenticator app instead", "Authenticator\u{2011}App verwenden";
     needs_script => "Passkeys need JavaScript, which is switched off in this browser.", "Passkeys brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
@@ -224,6 +225,8 @@ words! {
     // Sign-in methods
     methods => "Sign-in methods", "Anmeldemethoden";
     kind_passkey => "Passkey", "Passkey";
+    security_key => "Security key", "Sicherheitsschlüssel";
+    made_in(browser: &str, system: &str) => "{browser} on {system}", "{browser} auf {system}";
     kind_security_key => "Security key without a PIN, asked for after a code", "Sicherheitsschlüssel ohne PIN, nach einem Code verlangt";
     kind_app => "Authenticator app", "Authenticator-App";
     synced => "kept on several devices", "auf mehreren Geräten";
@@ -242,8 +245,15 @@ words! {
         "Nichts wurde geändert: Die Bestätigung war schon verwendet, oder es hat zu lange gedauert. Beginnen Sie von vorn.";
     codes_renewed => "Your new recovery codes work from now on, and the old ones no longer do.",
         "Ab jetzt gelten Ihre neuen Wiederherstellungscodes, die alten nicht mehr.";
-    one_method_only => "This is your only way in. Add a second one, so that a lost phone or key does not shut you out.",
-        "Das ist Ihr einziger Zugang. Fügen Sie einen zweiten hinzu, damit ein verlorenes Telefon oder ein verlorener Schlüssel Sie nicht aussperrt.";
+    one_method_only => "You have one way in. If that phone or key is lost, only a recovery code is left.",
+        "Sie haben nur einen Zugang. Ist dieses Telefon oder dieser Schlüssel verloren, bleibt nur ein Wiederherstellungscode.";
+    add_second_method => "Add a second one now", "Jetzt einen zweiten hinzufügen";
+    no_key_yet => "You sign in with codes, which a false page could ask you for. A passkey only works here.",
+        "Sie melden sich mit Codes an, nach denen auch eine falsche Seite fragen könnte. Ein Passkey funktioniert nur hier.";
+    add_passkey => "Add a passkey now", "Jetzt einen Passkey hinzufügen";
+    one_key_only => "You have one key only. If it is lost, you need your authenticator app or a recovery code.",
+        "Sie haben nur einen Schlüssel. Ist er verloren, brauchen Sie Ihre Authenticator\u{2011}App oder einen Wiederherstellungscode.";
+    add_second_key => "Add a second key now", "Jetzt einen zweiten Schlüssel hinzufügen";
     add_method => "Add a sign-in method", "Anmeldemethode hinzufügen";
     add_method_lead => "Show first that it is you, with what you sign in with now.",
         "Zeigen Sie zuerst, dass Sie es sind: mit dem, womit Sie sich jetzt anmelden.";

@@ -104,6 +104,17 @@ impl Plugged<'_> {
         parse("credentials", answer["credentials"].clone())
     }
 
+    /// Waits until what it keeps is as asked.
+    pub(crate) async fn wait_until(&self, what: &str, is_so: impl Fn(&[Credential]) -> bool) {
+        self.browser.wait(what, async || is_so(&self.credentials().await).then_some(())).await;
+    }
+
+    /// From now on somebody touches it when it is asked, or nobody does.
+    pub(crate) async fn set_present(&self, present: bool) {
+        let params = json!({ "authenticatorId": self.id, "enabled": present });
+        self.browser.cdp("WebAuthn.setAutomaticPresenceSimulation", params).await;
+    }
+
     /// From now on the owner passes verification, or fails it.
     pub(crate) async fn set_user_verified(&self, verified: bool) {
         let params = json!({ "authenticatorId": self.id, "isUserVerified": verified });

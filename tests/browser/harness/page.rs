@@ -261,7 +261,7 @@ impl Browser {
     }
 
     /// Looks until there is something to see.
-    async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(super) async fn wait<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Ok(Some(seen)) = tokio::time::timeout_at(end, look()).await {

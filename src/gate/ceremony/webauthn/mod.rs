@@ -7,6 +7,7 @@
 //!
 //! What is looked at, and where, stands in [`steps`]. Signatures are verified by `webauthn-rs`.
 
+mod models;
 mod steps;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub use webauthn_rs_proto::{
     RegisterPublicKeyCredential,
 };
 
+pub use models::model;
 pub use steps::ResponseError;
 
 use crate::{
@@ -130,6 +132,12 @@ impl RelyingParty {
         let webauthn = WebauthnBuilder::new(public_url.host(), &url).ok()?.rp_name(NAME).build().ok()?;
         let fakes = WebauthnFakeCredentialGenerator::new(fakes.expose()).ok()?;
         Some(Self { webauthn, id: public_url.host().to_owned(), origin, fakes })
+    }
+
+    /// Its identifier (§5.4.2): the gate's host.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Starts to register a credential for `user`, who has `present` ones.

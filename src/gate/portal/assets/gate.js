@@ -280,6 +280,19 @@ for (const form of all("form[data-prove]")) {
   });
 }
 
+// After a change, the browser's own list of passkeys follows. The user handle is one that the gate gave out,
+// so none of this concerns the passkeys of Proxmox VE, which has the same host.
+const signal = one("[data-signal]");
+if (signal && passkeysWork) {
+  const { rp: rpId, user: userId, credentials, name } = signal.dataset;
+  const told = signal.dataset.signal === "accepted"
+    ? PublicKeyCredential.signalAllAcceptedCredentials?.({
+      rpId, userId, allAcceptedCredentialIds: credentials.split(" ").filter(Boolean),
+    })
+    : PublicKeyCredential.signalCurrentUserDetails?.({ rpId, userId, name, displayName: name });
+  told?.catch(() => {}); // A browser without a place for it: nothing is lost.
+}
+
 for (const createForm of all("[data-passkey-create]")) {
   const problem = one("[role=alert]", createForm);
   createForm.closest("[hidden]").hidden = false;

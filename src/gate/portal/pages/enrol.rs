@@ -1,6 +1,6 @@
 //! Setting up a first factor from an invitation, `/_gate/enrol`.
 
-use super::rendered;
+use super::{Nudge, rendered};
 use crate::gate::ceremony::password::PasswordError;
 
 /// Where in the set-up a page stands, as people count: from one.
@@ -119,6 +119,8 @@ pub struct EnrolDone<'a> {
     pub user: &'a str,
     /// Whether there is a session now; else the page leads to the sign-in.
     pub signed_in: bool,
+    /// What they had better add at once.
+    pub nudge: Option<Nudge>,
 }
 
 rendered!(EnrolDone<'t>, "enrol-done.html");

@@ -21,6 +21,10 @@ pub struct Methods<'a> {
     pub notice: Option<MethodsNotice>,
     /// Whether a change came to nothing, since what permitted it is over.
     pub late: bool,
+    /// What they had better add.
+    pub nudge: Option<Nudge>,
+    /// What the browser is told of the account's passkeys.
+    pub signal: Option<&'a Signal>,
 }
 
 /// What is told of one sign-in method.
@@ -32,6 +36,8 @@ pub struct MethodRow {
     pub kind: MethodKind,
     /// What its owner calls it.
     pub name: String,
+    /// What people call its model, where that is known.
+    pub model: Option<&'static str>,
     /// Whether a provider keeps it on several devices.
     pub synced: bool,
     /// Whether this gate takes new ones of its kind.
@@ -96,14 +102,68 @@ impl Methods<'_> {
     fn few_codes(&self) -> bool {
         self.recovery_codes.is_some_and(|left| usize::try_from(left).is_ok_and(|left| left <= recovery::FEW))
     }
-
-    /// One passkey or app, and nothing beside it.
-    fn has_one_only(&self) -> bool {
-        self.rows.iter().filter(|row| row.kind != MethodKind::SecurityKey).count() < 2
-    }
 }
 
 rendered!(Methods<'t>, "methods.html");
+
+impl MethodRow {
+    /// Its model, where the name does not say it.
+    fn model_beside_name(&self) -> Option<&'static str> {
+        self.model.filter(|model| !self.name.contains(model))
+    }
+}
+
+/// What somebody had better add, so that no single loss shuts them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nudge {
+    /// Anything: there is one way in.
+    SecondWayIn,
+    /// A passkey: there are only codes, which can be phished.
+    FirstKey,
+    /// A second passkey or key.
+    SecondKey,
+}
+
+impl Nudge {
+    /// For somebody with these methods, where passkeys are offered (or not).
+    #[must_use]
+    pub fn of(rows: &[MethodRow], passkeys: bool) -> Option<Self> {
+        let count = |kind| rows.iter().filter(|row| row.kind == kind).count();
+        let (passkey, key) = (count(MethodKind::Passkey), count(MethodKind::SecurityKey));
+        let ways_in = passkey + count(MethodKind::App);
+        match (ways_in, passkey + key) {
+            (0 | 1, _) => Some(Self::SecondWayIn),
+            (_, 0) if passkeys => Some(Self::FirstKey),
+            (_, 1) if passkeys => Some(Self::SecondKey),
+            (_, _) => None,
+        }
+    }
+}
+
+/// What the browser is told of the account's passkeys, so that the list that it offers stays true (WebAuthn
+/// §5.1.10). Always with the user handle that the gate gave out: Proxmox VE's passkeys have the same relying
+/// party.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// These are all that are accepted.
+    Accepted {
+        /// Relying party identifier.
+        rp: String,
+        /// User handle, base64url.
+        user: String,
+        /// Credential identifiers, base64url, with blanks between them.
+        credentials: String,
+    },
+    /// The account goes by this name.
+    Details {
+        /// Relying party identifier.
+        rp: String,
+        /// User handle, base64url.
+        user: String,
+        /// The name.
+        name: String,
+    },
+}
 
 /// What is to be done with a sign-in method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,3 +232,43 @@ pub struct NewMethod {
 }
 
 rendered!(NewMethod, "new-method.html");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_nudged_until_no_single_loss_shuts_them_out() {
+        use MethodKind::{App, Passkey, SecurityKey};
+        use Nudge::{FirstKey, SecondKey, SecondWayIn};
+        #[rustfmt::skip]
+        let table: [(&[MethodKind], bool, Option<Nudge>); 10] = [
+            // what there is              passkeys  nudge
+            (&[],                         true,     Some(SecondWayIn)),
+            (&[App],                      true,     Some(SecondWayIn)),
+            (&[Passkey],                  true,     Some(SecondWayIn)),
+            (&[App, SecurityKey],         true,     Some(SecondWayIn)),
+            (&[App, App],                 true,     Some(FirstKey)),
+            (&[App, App],                 false,    None),
+            (&[Passkey, App],             true,     Some(SecondKey)),
+            (&[Passkey, App],             false,    None),
+            (&[Passkey, App, SecurityKey], true,    None),
+            (&[Passkey, Passkey],         true,     None),
+        ];
+        for (kinds, passkeys, nudge) in table {
+            let row = |kind: &MethodKind| MethodRow {
+                id: String::new(),
+                kind: *kind,
+                name: String::new(),
+                model: None,
+                synced: false,
+                replaceable: true,
+                added_at: Timestamp::from_secs(0),
+                last_used_at: None,
+                last_used_from: None,
+            };
+            let rows: Vec<MethodRow> = kinds.iter().map(row).collect();
+            assert_eq!(Nudge::of(&rows, passkeys), nudge, "{kinds:?}");
+        }
+    }
+}

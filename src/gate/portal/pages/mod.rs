@@ -23,7 +23,8 @@ pub use account::{Account, SignedOut};
 pub use codes::{Codes, NewCodes, NewCodesProblem};
 pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
 pub use methods::{
-    ChangeProblem, MethodChange, MethodKind, MethodRow, Methods, MethodsNotice, NewMethod, Wish,
+    ChangeProblem, MethodChange, MethodKind, MethodRow, Methods, MethodsNotice, NewMethod, Nudge, Signal,
+    Wish,
 };
 pub use refusal::{Fingerprints, Refusal, RefusalPage};
 pub use security_key::{KeyCeremony, SecurityKey};

@@ -101,10 +101,11 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         recovery_codes: Some(8),
         down: &[],
     };
-    let row = |kind, synced, last_used_at| MethodRow {
+    let row = |kind, synced: bool, last_used_at| MethodRow {
         id: user.to_owned(),
         kind,
         name: user.to_owned(),
+        model: synced.then_some("Windows Hello"),
         synced,
         replaceable: true,
         added_at: NOW,
@@ -116,7 +117,18 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         row(MethodKind::SecurityKey, false, None),
         row(MethodKind::App, false, None),
     ];
-    let methods = Methods { user, rows: &rows, recovery_codes: Some(8), notice: None, late: false };
+    let methods = Methods {
+        user,
+        rows: &rows,
+        recovery_codes: Some(8),
+        notice: None,
+        late: false,
+        nudge: None,
+        signal: None,
+    };
+    let accepted =
+        Signal::Accepted { rp: user.to_owned(), user: user.to_owned(), credentials: user.to_owned() };
+    let details = Signal::Details { rp: user.to_owned(), user: user.to_owned(), name: user.to_owned() };
     let both = Provable { by_code: true, by_passkey: true };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
@@ -126,8 +138,34 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     let down = [node(Why::Refused), node(Why::Timeout), node(Why::Broken), node(wrong_pin)];
     let mut pages = vec![
         ("methods", methods.render(look)),
-        ("methods-one", Methods { rows: &rows[..1], recovery_codes: Some(1), ..methods }.render(look)),
+        (
+            "methods-one",
+            Methods { rows: &rows[..1], recovery_codes: Some(1), nudge: Some(Nudge::SecondWayIn), ..methods }
+                .render(look),
+        ),
         ("methods-done", Methods { notice: Some(MethodsNotice::Renamed), ..methods }.render(look)),
+        (
+            "methods-removed",
+            Methods { notice: Some(MethodsNotice::Removed), signal: Some(&accepted), ..methods }.render(look),
+        ),
+        (
+            "methods-renamed",
+            Methods { notice: Some(MethodsNotice::Renamed), signal: Some(&details), ..methods }.render(look),
+        ),
+        ("methods-no-key", Methods { nudge: Some(Nudge::FirstKey), ..methods }.render(look)),
+        ("methods-one-key", Methods { nudge: Some(Nudge::SecondKey), ..methods }.render(look)),
+        (
+            "enrol-done-nudge",
+            EnrolDone { user, signed_in: true, nudge: Some(Nudge::SecondWayIn) }.render(look),
+        ),
+        (
+            "enrol-done-first-key",
+            EnrolDone { user, signed_in: true, nudge: Some(Nudge::FirstKey) }.render(look),
+        ),
+        (
+            "enrol-done-second-key",
+            EnrolDone { user, signed_in: true, nudge: Some(Nudge::SecondKey) }.render(look),
+        ),
         ("methods-late", Methods { late: true, ..methods }.render(look)),
         ("method-rename", rename.render(look)),
         ("method-replace", MethodChange { wish: Wish::Replace, ..rename }.render(look)),
@@ -198,8 +236,8 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
             NewCodes { provable: both, left: 2, problem: Some(NewCodesProblem::Late) }.render(look),
         ),
         ("new-codes-shown", Codes { step: None, ..shown }.render(look)),
-        ("enrol-done", EnrolDone { user, signed_in: true }.render(look)),
-        ("enrol-done-signed-out", EnrolDone { user, signed_in: false }.render(look)),
+        ("enrol-done", EnrolDone { user, signed_in: true, nudge: None }.render(look)),
+        ("enrol-done-signed-out", EnrolDone { user, signed_in: false, nudge: None }.render(look)),
         ("account", account.render(look)),
         ("account-few-codes", Account { recovery_codes: Some(1), ..account }.render(look)),
         ("account-nodes-down", Account { down: &down, ..account }.render(look)),
@@ -498,7 +536,7 @@ fn the_theme_is_a_class_of_the_root() {
 #[test]
 fn every_phrase_is_used() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/portal/pages");
-    let mut sources = include_str!("refusal.rs").to_owned();
+    let mut sources = [include_str!("refusal.rs"), include_str!("../default_name.rs")].concat();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "html") {
