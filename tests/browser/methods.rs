@@ -1,5 +1,5 @@
 //! Sign-in methods as people manage them: a second key, another name, a new phone, new recovery codes.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 

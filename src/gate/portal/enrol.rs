@@ -7,21 +7,17 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::StatusCode;
 use qrcode::{EcLevel, QrCode, render::svg};
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, Form, Visit, default_name,
+    Answer, Form, Visit,
     enrol_state::{self, Progress, Proofs, Proven, State},
-    methods,
-    pages::{self, MethodKind, MethodRow, MethodsNotice, Nudge},
+    pages::{self, MethodKind, MethodRow},
 };
 use crate::{
-    account::{
-        Authenticator, Ceremony, Credential, Factor, FactorId, InvitationPurpose, Method, Scope, TimeStep,
-        User,
-    },
+    account::{InvitationPurpose, Method, Scope, TimeStep, User},
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -31,10 +27,8 @@ use crate::{
             password::{self, PasswordError},
             recovery, totp,
         },
-        cookie::SessionSecret,
     },
-    names, secret,
-    store::{EnrolledBy, Enrolment, Spent, StoreError},
+    store::{EnrolledBy, StoreError},
     time::Timestamp,
 };
 
@@ -58,7 +52,7 @@ pub(super) struct Guest {
     /// Whether what they had was lost.
     recovering: bool,
     /// What the new method replaces.
-    replaces: Option<MethodRow>,
+    pub(super) replaces: Option<MethodRow>,
 }
 
 /// What the form of an authenticator app says again.
@@ -94,14 +88,6 @@ impl Gate {
             Some(by) => self.begin(visit, by).await,
             None => Ok(self.enrol_start(visit, StatusCode::OK, None)),
         }
-    }
-
-    pub(super) async fn enrolled_page(&self, visit: &Visit<'_>) -> Answer {
-        let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
-        let user = session.user();
-        let nudge = Nudge::of(&self.methods(visit).await?, self.passkeys().is_some());
-        let page = pages::EnrolDone { user: user.name.as_str(), signed_in: true, nudge };
-        Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }
 
     pub(super) async fn enrol(&self, visit: &Visit<'_>, form: &Form) -> Answer {
@@ -269,7 +255,12 @@ impl Gate {
     }
 
     /// What was to permit the enrolment does not, or does no more.
-    async fn not_permitted(&self, visit: &Visit<'_>, by: &EnrolledBy, error: InviteError) -> Answer {
+    pub(super) async fn not_permitted(
+        &self,
+        visit: &Visit<'_>,
+        by: &EnrolledBy,
+        error: InviteError,
+    ) -> Answer {
         match by {
             EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => Ok(self.invitation_refused(visit, error)),
             EnrolledBy::Proof { .. } => self.change_late(visit).await,
@@ -471,114 +462,6 @@ impl Gate {
             None => {
                 let status = StatusCode::FORBIDDEN;
                 Ok(self.codes_form(visit, status, &guest, proven, codes, password, true))
-            }
-        }
-    }
-
-    /// The one end of every enrolment: spends what permitted it, switches on what was proven and opens
-    /// the session.
-    async fn finish(
-        &self,
-        visit: &Visit<'_>,
-        guest: Guest,
-        proven: Proofs,
-        recovery_codes: Option<Vec<[u8; 32]>>,
-        password: Option<String>,
-    ) -> Answer {
-        let Guest { by, user, replaces, .. } = guest;
-        let at = match &by {
-            EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => None,
-            EnrolledBy::Proof { session, .. } => Some(*session),
-        };
-        let id = user.id;
-        let (apps, credentials) =
-            self.store.call(move |store| Ok((store.authenticators(id)?, store.credentials(id)?))).await?;
-        let present = apps.into_iter().map(|app| app.name);
-        let taken: Vec<String> = present.chain(credentials.into_iter().map(|key| key.name)).collect();
-        let (first, method) = self.factor(visit, &user, proven.first, &taken);
-        let second = proven.second.map(|second| self.factor(visit, &user, second, &taken));
-        let added: Vec<Method> =
-            [method].into_iter().chain(second.as_ref().map(|(_, method)| *method)).collect();
-        let factors = [first].into_iter().chain(second.map(|(factor, _)| factor)).collect();
-        let session_secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, method, &session_secret);
-        let renewed = recovery_codes.is_some();
-        let permit = by.clone();
-        let enrolment = Enrolment { by, factors, recovery_codes, password, session: session.clone() };
-        match self.store.call(move |store| store.enrol(&enrolment)).await? {
-            Spent::Before => self.not_permitted(visit, &permit, InviteError::Used).await,
-            Spent::First => {
-                let used = at.is_none().then_some((Action::InviteUse, method)).into_iter();
-                let added = added.into_iter().map(|method| (Action::FactorAdd, method));
-                let gone = replaces.as_ref().map(|old| (Action::FactorRemove, old.kind.method()));
-                let renewed = renewed.then_some((Action::RecoveryRenew, method));
-                for (action, method) in used.chain(added).chain(gone).chain(renewed) {
-                    let event = Event::new(action, Outcome::Success)
-                        .from(visit.client.ip())
-                        .of(&user.name)
-                        .by(method);
-                    self.audit.record(&match at {
-                        Some(session) => event.in_session(session),
-                        None => event,
-                    });
-                }
-                if at.is_some() {
-                    let done =
-                        if replaces.is_some() { MethodsNotice::Replaced } else { MethodsNotice::Added };
-                    return Ok(methods::done(done));
-                }
-                let done = format!("{}enrolled", names::PREFIX);
-                Ok(self.open_session(visit, &session, user, &session_secret, &done).await)
-            }
-        }
-    }
-
-    /// What is kept of a proven sign-in method, and how its owner signed in by proving it. `taken` are the
-    /// names of others.
-    fn factor(&self, visit: &Visit<'_>, user: &User, proven: Proven, taken: &[String]) -> (Factor, Method) {
-        let now = visit.now;
-        let language = self.portal.language(visit.head, None);
-        match proven {
-            Proven::Totp { secret: shared, step, name } => {
-                let id = FactorId::of(secret::random());
-                let authenticator = Authenticator {
-                    sealed_secret: self.factor_key().seal(id.0.as_bytes(), &shared),
-                    id,
-                    user: user.id,
-                    name: if name.is_empty() { default_name::of_app(language, taken) } else { name },
-                    last_step: TimeStep(step),
-                    created_at: now,
-                    last_used_at: Some(now),
-                };
-                (Factor::Authenticator(authenticator), Method::Totp)
-            }
-            Proven::Credential { credential, name, ceremony, ceremony_expires_at } => {
-                let method = credential.kind.into();
-                let user_agent = visit.head.headers.get(header::USER_AGENT);
-                let user_agent = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
-                let name = if name.is_empty() {
-                    default_name::of_credential(&credential, user_agent, language, taken)
-                } else {
-                    name
-                };
-                let kept = Credential {
-                    id: FactorId::of(secret::random()),
-                    user: user.id,
-                    kind: credential.kind,
-                    name,
-                    credential_id: credential.credential_id,
-                    record: credential.record,
-                    counter: credential.counter,
-                    synced: credential.synced,
-                    aaguid: credential.aaguid,
-                    transports: credential.transports,
-                    created_at: now,
-                    last_used_at: None,
-                    last_used_from: None,
-                };
-                let expires_at = Timestamp::from_millis(ceremony_expires_at);
-                let ceremony = Ceremony { hash: ceremony, expires_at };
-                (Factor::Credential(Box::new(kept), ceremony), method)
             }
         }
     }

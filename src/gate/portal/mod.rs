@@ -1,8 +1,8 @@
 //! The gate's own pages, under `/_gate/`.
 //!
-//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `second_factor`, `enrol`
-//! and `passkey`, each a thin shell around a ceremony. [`Portal`] makes the replies that need no ceremony: refusals, faults,
-//! the redirect to the sign-in page.
+//! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `second_factor`, `recover`,
+//! `enrol`, `enrolled`, `passkey`, `methods` and `codes`, each a thin shell around a ceremony. [`Portal`] makes
+//! the replies that need no ceremony: refusals, faults, the redirect to the sign-in page.
 
 pub mod assets;
 mod codes;
@@ -10,6 +10,7 @@ mod default_name;
 pub mod device;
 mod enrol;
 mod enrol_state;
+mod enrolled;
 mod form;
 pub mod look;
 mod methods;

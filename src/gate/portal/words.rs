@@ -163,7 +163,7 @@ words! {
     needs_script => "Passkeys need JavaScript, which is switched off in this browser.", "Passkeys brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
 
     // Recovery codes
-    codes => "Save your recovery codes", "Wiederherstellungscodes sichern";
+    codes => "Save your recovery codes", "Wiederher\u{ad}stellungs\u{ad}codes sichern";
     codes_lead => "Each of these signs you in once, should your phone or key be lost. They are shown only now: keep them away from your phone.",
         "Mit jedem davon melden Sie sich einmal an, falls Telefon oder Schlüssel verloren sind. Sie sind nur jetzt zu sehen: Bewahren Sie sie getrennt vom Telefon auf.";
     codes_until_then => "Until you have typed one of them below, your old codes keep working.",
@@ -183,7 +183,7 @@ words! {
     codes_saved => "I have saved them", "Ich habe sie gesichert";
     typed_wrong => "That is none of your new codes. Look at what you saved and try again.",
         "Das ist keiner Ihrer neuen Codes. Sehen Sie nach, was Sie gesichert haben, und versuchen Sie es noch einmal.";
-    new_codes => "Make new recovery codes", "Neue Wiederherstellungscodes erstellen";
+    new_codes => "Make new recovery codes", "Neue Wiederher\u{ad}stellungs\u{ad}codes erstellen";
     new_codes_lead(left: u32) => "You get ten new codes. Of your present ones, {left} are left; they work until you have saved the new ones.",
         "Sie bekommen zehn neue Codes. Von Ihren bisherigen sind noch {left} übrig; sie gelten, bis Sie die neuen gesichert haben.";
     new_codes_late => "That took too long, so your old codes are still the ones that work. Throw the new ones away and start again.",
@@ -245,8 +245,8 @@ words! {
         "Nichts wurde geändert: Die Bestätigung war schon verwendet, oder es hat zu lange gedauert. Beginnen Sie von vorn.";
     codes_renewed => "Your new recovery codes work from now on, and the old ones no longer do.",
         "Ab jetzt gelten Ihre neuen Wiederherstellungscodes, die alten nicht mehr.";
-    one_method_only => "You have one way in. If that phone or key is lost, only a recovery code is left.",
-        "Sie haben nur einen Zugang. Ist dieses Telefon oder dieser Schlüssel verloren, bleibt nur ein Wiederherstellungscode.";
+    one_method_only => "You have one way in. If that phone or key is lost, nothing but a recovery code lets you in.",
+        "Sie haben nur einen Zugang. Ist dieses Telefon oder dieser Schlüssel verloren, hilft nur noch ein Wiederherstellungscode.";
     add_second_method => "Add a second one now", "Jetzt einen zweiten hinzufügen";
     no_key_yet => "You sign in with codes, which a false page could ask you for. A passkey only works here.",
         "Sie melden sich mit Codes an, nach denen auch eine falsche Seite fragen könnte. Ein Passkey funktioniert nur hier.";
