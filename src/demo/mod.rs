@@ -234,6 +234,8 @@ impl StandIn {
         if !self.accepting.is_finished() {
             let _ended = (&mut self.accepting).await;
         }
+        // Aborted they are; one that another thread is just running ends at its next wait.
+        self.wait_until(|seen| seen.connections_open == 0).await;
     }
 
     /// Where it listens.

@@ -1,7 +1,7 @@
 //! The program itself, as people and systemd run it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -62,7 +62,11 @@ pub async fn pvegate_told<S: AsRef<str>>(stdin: &str, args: &[S]) -> Ended {
     let stdin = stdin.to_owned();
     let output = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        // It may be done before it has read that.
+        match child.stdin.take().unwrap().write_all(stdin.as_bytes()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
         child.wait_with_output().unwrap()
     });
     let output = output.await.unwrap();
