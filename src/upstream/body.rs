@@ -31,8 +31,9 @@ use crate::{
 /// anything but uploads.
 pub const MAX_UNMEASURED: usize = 512 * 1024;
 
-/// pveproxy drops a request whose body is silent for five seconds, without an answer.
-pub(super) const UPLOAD_STALL: Duration = Duration::from_secs(5);
+/// pveproxy drops a request whose body is silent for five seconds, without an answer. Half a second less, so
+/// that the client hears what was wrong before that.
+pub(super) const UPLOAD_STALL: Duration = Duration::from_millis(4500);
 
 /// A request body on its way up.
 pub(super) enum RequestBody {

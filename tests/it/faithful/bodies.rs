@@ -30,8 +30,6 @@ async fn pveproxy_always_hears_a_length_and_never_a_transfer_coding() {
     assert_eq!(texts(&seen, "content-length"), ["7"]);
     assert_eq!(texts(&seen, "transfer-encoding"), [""; 0]);
     assert_eq!(seen.body_sha256, Some(Sha256::digest(b"abcdefg").into()));
-    assert_eq!(texts(&seen, "trailer"), [""; 0], "what stands behind the body is no field");
-    assert_eq!(texts(&seen, "x-late"), [""; 0], "what stands behind the body is no field");
 }
 
 #[tokio::test]
@@ -160,7 +158,9 @@ async fn an_answer_is_there_for_a_client_that_reads_only_when_it_can_write_no_mo
 
 #[tokio::test]
 async fn a_client_that_stalls_in_its_upload_hears_so_before_pveproxy_drops_it() {
-    let mut scene = Scene::with(Settings { body: Duration::from_secs(60), ..Settings::quick() }).await;
+    // With pveproxy's own five seconds: a gate that gives up no earlier loses this race and answers 502.
+    let mut scene = Scene::set().await;
+    assert_eq!(Settings::quick().body, Duration::from_secs(5));
     scene.alice.sign_in_to_pve().await;
     let (fields, body) = upload_form(&pattern(1024 * 1024));
     let mut wire = scene.wire().await;
