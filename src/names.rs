@@ -21,8 +21,11 @@ pub const PVE_THEME_COOKIE: &str = "PVEThemeCookie";
 /// Reason phrase of every 401: Proxmox VE's interface prints it as `Connection error 401: …`.
 pub const SIGN_IN_PHRASE: &str = "Sign in to the gate - reload this page";
 
-/// Reason phrase of the 403 for what acts and was sent by another site's page, or does not say by whose.
+/// Reason phrase of the 403 for what acts and was sent by another site's page.
 pub const CROSS_SITE_PHRASE: &str = "Refused by the gate - not sent by a page of its own";
+
+/// Reason phrase of the 403 for what acts and does not say by whose page it was sent: a script with a session.
+pub const NO_ORIGIN_PHRASE: &str = "Refused by the gate - send Origin, or use an API token";
 
 /// Reason phrase of the 429 after too many failed sign-ins to Proxmox VE, whose window shows it.
 pub const UPSTREAM_SIGN_IN_PHRASE: &str = "Too many failed sign-ins to Proxmox VE - wait a minute";

@@ -135,9 +135,14 @@ impl Portal {
             policy::Refusal::LookalikePath | policy::Refusal::UnreadablePath => {
                 (StatusCode::BAD_REQUEST, Refusal::BadRequest, "bad_path")
             }
-            policy::Refusal::CrossSite | policy::Refusal::NoOrigin => {
+            policy::Refusal::CrossSite => {
                 let reply = self.refuse(StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site", head, now);
                 return reply.with_phrase(names::CROSS_SITE_PHRASE);
+            }
+            // Browsers say where a request comes from, so this is read by somebody who writes a script.
+            policy::Refusal::NoOrigin => {
+                let reply = self.refuse(StatusCode::FORBIDDEN, Refusal::CrossSite, "cross_site", head, now);
+                return reply.with_phrase(names::NO_ORIGIN_PHRASE);
             }
             policy::Refusal::NoSuchPage => (StatusCode::NOT_FOUND, Refusal::NotFound, "not_found"),
             policy::Refusal::WrongMethod { allowed } => {
