@@ -12,6 +12,7 @@
 //! | `drip?…` | `stream/close-delimited` with 10 bytes every 100 ms |
 //! | `head-delay?ms=N&bytes=N` | 200 after so long |
 //! | `echo-head` | the request head's bytes as the body |
+//! | `webauthn?origin=TEXT` | what `/access/tfa` says of WebAuthn without an `origin` in `datacenter.cfg`: taken from Host; 500 unless it is that of the browser's page, `origin` |
 //! | `sink` | reads a body of any length, tells `{"bytes":…,"sha256":"…"}` |
 //! | `early?after=N&code=N&reason=TEXT` | answers once N bytes of the body have come, and closes |
 //! | `verbatim?response=TEXT&end=END` | exactly these bytes, or those of the request's body, then the end (an `rst` may overtake bytes) |
@@ -112,6 +113,7 @@ pub(super) fn plan(head: &Head, target: &Target) -> Option<Plan> {
             reply.compressible = false;
             Answer::reply(reply)
         }
+        "webauthn" => Answer::reply(webauthn(&head.text("host").unwrap_or_default(), &text("origin"))),
         "sink" => return Some(Plan::Sink(Sink::Report)),
         "early" => {
             let reply = Reply::empty(code(target.parameter("code")), &text("reason"));
@@ -142,6 +144,17 @@ pub(super) fn plan(head: &Head, target: &Target) -> Option<Plan> {
         },
     };
     Some(Plan::Discard(answer))
+}
+
+/// Proxmox VE's own WebAuthn where none is configured: its origin is made of Host, port included, and its
+/// relying party of Host without it. A browser would take neither on a page of another `origin`.
+fn webauthn(host: &str, origin: &str) -> Reply {
+    let derived = format!("https://{host}");
+    if host.is_empty() || derived != origin {
+        return Reply::empty(500, "no webauthn configuration available");
+    }
+    let id = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    Reply::ok("application/json", serde_json::json!({ "origin": derived, "id": id }).to_string())
 }
 
 /// A 101 of this Upgrade.

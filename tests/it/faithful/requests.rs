@@ -125,12 +125,31 @@ async fn host_goes_up_as_it_came_port_included() {
 }
 
 #[tokio::test]
+async fn proxmox_ve_derives_the_origin_of_its_own_webauthn_as_browsers_see_it() {
+    let scene = Scene::set().await;
+    let ask = async |origin: &str| {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("origin", origin).finish();
+        scene.ask("GET", &format!("/standin/webauthn?{query}"), "", b"").await
+    };
+
+    let right = ask(&scene.gate.url()).await;
+    let upstream = ask(&format!("https://{}", scene.pve.addr())).await;
+
+    assert_eq!(right.status, 200, "{}", right.reason);
+    let derived: serde_json::Value = serde_json::from_slice(&right.body).unwrap();
+    assert_eq!(derived["origin"], scene.gate.url());
+    assert_eq!(derived["id"], crate::harness::HOST);
+    let refused = (upstream.status, upstream.reason.as_str());
+    assert_eq!(refused, (500, "no webauthn configuration available"), "where Host is another");
+}
+
+#[tokio::test]
 async fn trace_and_connect_are_answered_here() {
     let scene = Scene::set().await;
     for (method, target) in [("TRACE", "/"), ("CONNECT", "/"), ("CONNECT", "pve.test:22")] {
         let answer = scene.ask(method, target, "", b"").await;
 
-        assert!((400..=501).contains(&answer.status), "{method} {target}: {}", answer.status);
+        assert_eq!(answer.status, 501, "{method} {target}");
     }
     assert_eq!(scene.pve.requests_seen(), 0);
 }
