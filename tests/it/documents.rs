@@ -125,7 +125,8 @@ This page is written from the program's own help.
     assert_current("docs/command-line.md", &page);
 }
 
-/// Names of tests in a directory, each with the file's module before it; below `tests/browser` it is `browser`.
+/// Names of tests in a directory, each with a word before it: the file's for those in `tests/it` itself,
+/// otherwise the directory's in `tests/it` or `tests`.
 fn tests_in(directory: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
         let path = entry.unwrap().path();
@@ -134,14 +135,18 @@ fn tests_in(directory: &str, found: &mut BTreeSet<String>) {
             tests_in(&format!("{directory}/{name}"), found);
             continue;
         }
-        let module = if directory.starts_with("tests/browser") { "browser".to_owned() } else { name };
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let below = directory.strip_prefix("tests/it").or_else(|| directory.strip_prefix("tests/")).unwrap();
+        let word = below.split('/').find(|part| !part.is_empty()).unwrap_or(&name);
         let text = fs::read_to_string(&path).unwrap();
         let mut is_test = false;
         for line in text.lines() {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
             } else if let Some((_, after)) = line.split_once("fn ").filter(|_| is_test) {
-                found.insert(format!("{module}::{}", after.split('(').next().unwrap()));
+                found.insert(format!("{word}::{}", after.split('(').next().unwrap()));
                 is_test = false;
             }
         }
@@ -157,6 +162,7 @@ fn the_page_about_proxying_names_every_test_of_it_and_only_such_as_exist() {
     let faithful: BTreeSet<_> = faithful.iter().map(|name| name.split_once("::").unwrap().1).collect();
     tests_in("tests/it", &mut others);
     tests_in("tests/browser", &mut others);
+    tests_in("tests/clients", &mut others);
 
     let rows = page
         .lines()
