@@ -13,8 +13,11 @@ use std::{
     thread,
 };
 
-use super::{Event, Settings, flood::Floods};
-use crate::time::{Clock, Timestamp};
+use super::{Event, Settings, flood::Floods, history::Waiting};
+use crate::{
+    store::NewEntry,
+    time::{Clock, Timestamp},
+};
 
 /// Events that wait for the disk; past this they are lost and counted.
 const QUEUE: usize = 4096;
@@ -33,6 +36,7 @@ struct Inner {
     to_file: Option<mpsc::SyncSender<Work>>,
     floods: Mutex<Floods>,
     watcher: OnceLock<Watcher>,
+    history: Waiting,
 }
 
 type Watcher = Box<dyn Fn(&Event) + Send + Sync>;
@@ -85,6 +89,7 @@ impl Log {
             to_file,
             floods: Mutex::default(),
             watcher: OnceLock::new(),
+            history: Waiting::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -101,6 +106,7 @@ impl Log {
             watcher(event);
         }
         let now = self.inner.clock.now();
+        self.inner.history.hear(event, now);
         if self.inner.floods().is_to_be_written(event, now) {
             self.inner.write(event, now);
         }
@@ -113,6 +119,12 @@ impl Log {
         for event in due {
             self.inner.write(&event, now);
         }
+    }
+
+    /// What concerned somebody's account since the last call, for the store to keep for its owner.
+    #[must_use]
+    pub fn take_history(&self) -> Vec<NewEntry> {
+        self.inner.history.take()
     }
 
     /// Waits until what was recorded is in the file.

@@ -7,6 +7,7 @@
 
 mod event;
 mod flood;
+mod history;
 mod log;
 
 use std::path::PathBuf;

@@ -79,6 +79,7 @@ impl Gate {
             self.api_rules.sweep(now);
             self.ban_offenders(now).await;
             self.end_what_is_over(now).await;
+            self.write_history().await;
             if written.elapsed() >= WRITE_ACTIVITY {
                 written = Instant::now();
                 self.write_activity().await;
@@ -91,6 +92,18 @@ impl Gate {
                 }
                 self.rotate_cookie_keys(now).await;
             }
+        }
+    }
+
+    /// Writes down what happened to accounts, for their owners. It happened whether this succeeds or not,
+    /// and the audit log has it.
+    pub async fn write_history(&self) {
+        let entries = self.audit.take_history();
+        if entries.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.call(move |store| store.record_history(&entries)).await {
+            tracing::warn!(error = %error, "what happened to accounts could not be written down");
         }
     }
 

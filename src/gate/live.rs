@@ -171,7 +171,7 @@ impl LiveSessions {
             let Err(reason) = session.alive(&self.limits, now) else { continue };
             // An idle session with an open console goes on in the store, so that whoever ends it there
             // ends the console too.
-            if reason == EndReason::Idle && session.has_consoles() {
+            if reason == EndReason::Idle && session.consoles() > 0 {
                 continue;
             }
             if !session.recorded_end.swap(true, Ordering::Relaxed) {
@@ -223,6 +223,12 @@ impl LiveSession {
         self.created_at
     }
 
+    /// When somebody was last at work in it, as far as this gate knows.
+    #[must_use]
+    pub fn last_active_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_active_at.load(Ordering::Relaxed))
+    }
+
     /// The first moment after the absolute limit.
     #[must_use]
     pub fn expires_at(&self, limits: &SessionLimits) -> Timestamp {
@@ -259,7 +265,7 @@ impl LiveSession {
         Times {
             created_at: self.created_at,
             expires_at: self.expires_at,
-            last_active_at: Timestamp::from_millis(self.last_active_at.load(Ordering::Relaxed)),
+            last_active_at: self.last_active_at(),
         }
     }
 
@@ -282,8 +288,11 @@ impl LiveSession {
         });
     }
 
-    fn has_consoles(&self) -> bool {
-        self.consoles.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|c| c.strong_count() > 0)
+    /// How many consoles are open in it.
+    #[must_use]
+    pub fn consoles(&self) -> usize {
+        let consoles = self.consoles.lock().unwrap_or_else(PoisonError::into_inner);
+        consoles.iter().filter(|console| console.strong_count() > 0).count()
     }
 
     fn sweep_consoles(&self, now: Timestamp, limits: &SessionLimits) {

@@ -2,7 +2,11 @@
 //!
 //! The store keeps the record, `live` the sessions of this gate; both ask here.
 
-use crate::{account::EndReason, gate::SessionLimits, time::Timestamp};
+use crate::{
+    account::{EndReason, Session},
+    gate::SessionLimits,
+    time::Timestamp,
+};
 
 /// The times of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +17,18 @@ pub struct Times {
     pub expires_at: Timestamp,
     /// The last activity of the person.
     pub last_active_at: Timestamp,
+}
+
+impl Times {
+    /// As the store has them.
+    #[must_use]
+    pub fn of(session: &Session) -> Self {
+        Self {
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            last_active_at: session.last_active_at,
+        }
+    }
 }
 
 /// Whether a session is alive by its times at `now`; if not, which limit it met first.

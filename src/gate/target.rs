@@ -26,6 +26,10 @@ pub enum Route {
     MethodNew,
     /// Makes new recovery codes.
     MethodCodes,
+    /// Where somebody is signed in.
+    Sessions,
+    /// Ends sessions of theirs.
+    SessionsEnd,
     /// Takes up an invitation.
     Enrol,
     /// The end of an enrolment.
@@ -61,7 +65,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 22] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 24] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -69,6 +73,8 @@ impl Route {
         (Self::MethodChange, "/_gate/methods/change", &[Method::GET, Method::POST]),
         (Self::MethodNew, "/_gate/methods/new", &[Method::GET, Method::POST]),
         (Self::MethodCodes, "/_gate/methods/codes", &[Method::GET, Method::POST]),
+        (Self::Sessions,  "/_gate/sessions",   &[Method::GET]),
+        (Self::SessionsEnd, "/_gate/sessions/end", &[Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
@@ -110,6 +116,8 @@ impl Route {
             | Self::MethodChange
             | Self::MethodNew
             | Self::MethodCodes
+            | Self::Sessions
+            | Self::SessionsEnd
             | Self::Enrolled
             | Self::ProofOptions => false,
         }
@@ -125,6 +133,8 @@ impl Route {
             | Self::MethodChange
             | Self::MethodNew
             | Self::MethodCodes
+            | Self::Sessions
+            | Self::SessionsEnd
             | Self::Enrolled
             | Self::SignIn
             | Self::Enrol
@@ -161,6 +171,8 @@ impl Route {
             | Self::MethodChange
             | Self::MethodNew
             | Self::MethodCodes
+            | Self::Sessions
+            | Self::SessionsEnd
             | Self::Enrol
             | Self::Enrolled
             | Self::Recover

@@ -11,6 +11,7 @@
 mod ban;
 mod credentials;
 mod factors;
+mod history;
 mod lockout;
 mod recovery;
 mod sqlite;
@@ -21,6 +22,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 
 pub use ban::{AUTOMATIC, AutomaticBan, Ban, REMEMBERED, SPARED_BY_SIGN_IN};
+pub use history::{Entry, Happened, KEPT, NewEntry};
 pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
@@ -421,8 +423,23 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn homes(&mut self, now: Timestamp) -> Result<Vec<IpAddr>, StoreError>;
 
-    /// Forgets sessions, invitations and spent ceremonies that were over before `before`, and changes
-    /// every gate has heard of.
+    /// Writes down what happened to accounts, in its order; what concerns nobody is left out. Of each user
+    /// the latest [`KEPT`] stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn record_history(&mut self, entries: &[NewEntry]) -> Result<(), StoreError>;
+
+    /// What happened to a user's account, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn history(&mut self, user: UserId) -> Result<Vec<Entry>, StoreError>;
+
+    /// Forgets sessions, invitations and spent ceremonies that were over before `before`, what happened
+    /// before, and changes every gate has heard of.
     ///
     /// # Errors
     ///
@@ -556,6 +573,13 @@ pub enum Sessions {
     One(SessionId),
     /// Those of a user.
     Of(UserId),
+    /// Those of a user, but for one.
+    Others {
+        /// Whose.
+        of: UserId,
+        /// The one that goes on.
+        but: SessionId,
+    },
     /// Every one.
     All,
 }

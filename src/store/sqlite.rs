@@ -16,9 +16,10 @@ use rusqlite::{
 };
 
 use super::{
-    Added, Attempt, AutomaticBan, Ban, Change, Disabled, Enabled, EnrolledBy, Enrolment, GivenUp, Guesses,
-    NewInvitation, Owned, RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions, Spent, StepSpent,
-    Store, StoreError, Tried, Unlocked, Use, ban, credentials, factors, lockout, recovery,
+    Added, Attempt, AutomaticBan, Ban, Change, Disabled, Enabled, EnrolledBy, Enrolment, Entry, GivenUp,
+    Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions,
+    Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, ban, credentials, factors, history, lockout,
+    recovery,
 };
 use crate::{
     account::{
@@ -629,11 +630,20 @@ impl Store for SqliteStore {
         self.run(|connection| ban::homes(connection, now))
     }
 
+    fn record_history(&mut self, entries: &[NewEntry]) -> Result<(), StoreError> {
+        self.write(|transaction| history::record(transaction, entries))
+    }
+
+    fn history(&mut self, user: UserId) -> Result<Vec<Entry>, StoreError> {
+        self.run(|connection| history::of(connection, user))
+    }
+
     fn forget(&mut self, before: Timestamp) -> Result<(), StoreError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute("DELETE FROM invitation WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute("DELETE FROM spent_ceremony WHERE expires_at < ?1", [before.millis()])?;
+            history::forget(transaction, before)?;
             transaction.execute(
                 "DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1",
                 [CHANGES_KEPT],
@@ -853,16 +863,17 @@ pub(super) fn end_sessions(
     reason: EndReason,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<SessionId>> {
-    let (one, user) = match which {
-        Sessions::One(id) => (Some(id.0), None),
-        Sessions::Of(user) => (None, Some(user.0)),
-        Sessions::All => (None, None),
+    let (one, user, but) = match which {
+        Sessions::One(id) => (Some(id.0), None, None),
+        Sessions::Of(user) => (None, Some(user.0), None),
+        Sessions::Others { of, but } => (None, Some(of.0), Some(but.0)),
+        Sessions::All => (None, None, None),
     };
     transaction
         .prepare_cached(
             "UPDATE session SET ended_at = :now, end_reason = :reason
              WHERE ended_at IS NULL AND (:one IS NULL OR id = :one)
-               AND (:user IS NULL OR user_id = :user)
+               AND (:user IS NULL OR user_id = :user) AND (:but IS NULL OR id <> :but)
              RETURNING id",
         )?
         .query_map(
@@ -871,6 +882,7 @@ pub(super) fn end_sessions(
                 ":reason": reason.as_str(),
                 ":one": one,
                 ":user": user,
+                ":but": but,
             },
             |row| row.get(0).map(SessionId),
         )?

@@ -20,6 +20,7 @@ mod limits;
 mod lockout;
 mod methods;
 mod nodes;
+mod own_sessions;
 mod passkeys;
 mod proxies;
 mod pve_sign_in;

@@ -22,8 +22,8 @@ use pvegate::{
         InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, Transport, User, UserId,
     },
     store::{
-        Added, Change, Disabled, EnrolledBy, Enrolment, NewInvitation, RecoveryCodes, SealedCookieKey,
-        Sessions, Spent, SqliteStore, StepSpent, Store, StoreError, StoreThread,
+        Added, Change, Disabled, EnrolledBy, Enrolment, Happened, NewEntry, NewInvitation, RecoveryCodes,
+        SealedCookieKey, Sessions, Spent, SqliteStore, StepSpent, Store, StoreError, StoreThread,
     },
     time::Timestamp,
 };
@@ -109,12 +109,83 @@ promises! { sqlite is super::InAFile:
     live_sessions_are_those_neither_ended_nor_past_their_limit
     sessions_end_by_number_by_user_or_all_and_only_once
     of_those_who_end_one_session_at_once_one_does
+    others_sessions_end_and_this_one_goes_on
     activity_moves_forward_and_never_revives
+    of_what_happened_the_latest_stays_and_failures_push_out_no_success
+    an_address_is_new_where_none_signed_in_before_while_others_had
     what_was_over_is_forgotten_and_nothing_else
     cookie_keys_come_newest_first_and_their_names_are_taken_once
     an_idle_connection_hears_what_others_write_and_nothing_at_its_first_call
     what_changes_nothing_is_not_heard
     many_connections_can_open_an_empty_store_at_once
+}
+
+fn happened(user: &User, client: &str, succeeded: bool) -> NewEntry {
+    NewEntry {
+        at: START,
+        user: user.name.clone(),
+        happened: Happened::SignIn,
+        succeeded,
+        client: Some(client.parse().unwrap()),
+        method: Some("totp"),
+        session: None,
+        reason: None,
+    }
+}
+
+fn of_what_happened_the_latest_stays_and_failures_push_out_no_success<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (alice, bob) = (add(&mut store, "alice"), add(&mut store, "bob"));
+    store.record_history(&[happened(&alice, "192.0.2.1", true), happened(&bob, "192.0.2.1", false)]).unwrap();
+    let mut nobody = happened(&alice, "192.0.2.1", true);
+    nobody.user = "carol".parse().unwrap();
+    store.record_history(&[nobody]).unwrap();
+
+    let failures: Vec<_> =
+        (0..250).map(|n| NewEntry { at: after(n), ..happened(&alice, "192.0.2.66", false) }).collect();
+    store.record_history(&failures).unwrap();
+
+    let history = store.history(alice.id).unwrap();
+    assert_eq!(history.len(), 101);
+    assert_eq!((history[0].at, history[99].at), (after(249), after(150)));
+    assert!(history[100].succeeded);
+    assert_eq!(store.history(bob.id).unwrap().len(), 1);
+    store.forget(after(200)).unwrap();
+    assert_eq!(store.history(alice.id).unwrap().len(), 50);
+}
+
+fn an_address_is_new_where_none_signed_in_before_while_others_had<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = add(&mut store, "alice");
+    #[rustfmt::skip]
+    let table = [
+        ("192.0.2.66",         false, false), // nobody has ever signed in
+        ("192.0.2.1",          true,  false), // the first of all
+        ("192.0.2.1",          true,  false),
+        ("192.0.2.66",         false, true),
+        ("192.0.2.66",         false, true),  // a failure makes no address known
+        ("2001:db8:0:1::1",    true,  true),
+        ("2001:db8:0:1:9::12", true,  false), // the same network, another address of the day
+        ("2001:db8:0:2::1",    true,  true),
+    ];
+    for (client, succeeded, is_new) in table {
+        store.record_history(&[happened(&alice, client, succeeded)]).unwrap();
+        assert_eq!(store.history(alice.id).unwrap()[0].from_new_address, is_new, "{client} {succeeded}");
+    }
+}
+
+fn others_sessions_end_and_this_one_goes_on<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
+    sign_in(&mut store, alice, 3);
+
+    let which = Sessions::Others { of: alice, but: SessionId([3; 32]) };
+    let ended = store.end_sessions(&which, EndReason::Revoked, after(1)).unwrap();
+
+    assert_eq!(ended, [SessionId([1; 32])]);
 }
 
 fn after(seconds: u64) -> Timestamp {

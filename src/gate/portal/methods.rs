@@ -295,7 +295,7 @@ pub(super) fn done(what: MethodsNotice) -> Reply {
 }
 
 /// A field of the page's query.
-fn query(visit: &Visit<'_>, name: &str) -> Option<String> {
+pub(super) fn query(visit: &Visit<'_>, name: &str) -> Option<String> {
     let query = visit.head.uri.query().unwrap_or("");
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

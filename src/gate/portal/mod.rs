@@ -20,6 +20,7 @@ mod passkey;
 mod proof;
 mod recover;
 mod second_factor;
+mod sessions;
 pub(super) mod sign_in;
 pub mod words;
 
@@ -414,6 +415,9 @@ impl Gate {
             (Route::MethodNew, Some(form)) => self.new_method(&visit, &form).await,
             (Route::MethodCodes, None) => self.new_codes_page(&visit).await,
             (Route::MethodCodes, Some(form)) => self.new_codes(&visit, &form).await,
+            (Route::Sessions, _) => self.sessions_page(&visit).await,
+            (Route::SessionsEnd, Some(form)) => self.end_own_sessions(&visit, &form).await,
+            (Route::SessionsEnd, None) => Ok(self.no_such_page(&visit)),
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
             (Route::Enrolled, _) => self.enrolled_page(&visit).await,

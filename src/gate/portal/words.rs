@@ -222,6 +222,50 @@ words! {
         "Konsolen und Tabs von Proxmox VE in diesem Browser erreichen es nicht mehr.";
     sign_in_again => "Sign in again", "Wieder anmelden";
 
+    // Sessions
+    sessions => "Sessions and activity", "Sitzungen und Aktivität";
+    where_signed_in => "Where you are signed in", "Wo Sie angemeldet sind";
+    this_one => "this one", "diese hier";
+    address => "Address", "Adresse";
+    last_active => "Last active", "Zuletzt aktiv";
+    open_consoles => "Open consoles", "Offene Konsolen";
+    sign_out_everywhere_else => "Sign out everywhere else", "Überall sonst abmelden";
+    sign_out_everywhere_else_hint => "Consoles and transfers there end within a second. This session goes on.",
+        "Konsolen und Übertragungen dort enden innerhalb einer Sekunde. Diese Sitzung läuft weiter.";
+    session_was_ended => "That session is over, and so are its consoles.", "Diese Sitzung ist beendet, ihre Konsolen auch.";
+    others_were_ended => "You are signed out everywhere else.", "Sie sind überall sonst abgemeldet.";
+    recent_activity => "Recent activity", "Letzte Aktivität";
+    recent_activity_hint => "What happened to your account in the last 90 days.", "Was in den letzten 90 Tagen mit Ihrem Konto geschah.";
+    nothing_happened => "Nothing yet.", "Noch nichts.";
+    older_activity => "Older activity", "Ältere Aktivität";
+    new_address => "new address", "neue Adresse";
+    command_line => "by an administrator", "durch die Administration";
+    did_sign_in => "Signed in", "Angemeldet";
+    failed_sign_in => "Failed sign-in", "Anmeldung gescheitert";
+    did_sign_out => "Signed out", "Abgemeldet";
+    session_ran_out => "Session ran out", "Sitzung abgelaufen";
+    session_revoked => "Session ended", "Sitzung beendet";
+    failed_proof => "A change was not confirmed", "Änderung nicht bestätigt";
+    invitation_made => "Invitation made", "Einladung erstellt";
+    did_use_invitation => "Invitation used", "Einladung verwendet";
+    failed_invitation => "Invitation not completed", "Einladung nicht abgeschlossen";
+    did_add_method => "Sign-in method added", "Anmeldemethode hinzugefügt";
+    did_rename_method => "Sign-in method renamed", "Anmeldemethode umbenannt";
+    did_remove_method => "Sign-in method removed", "Anmeldemethode entfernt";
+    did_use_recovery_code => "Recovery code used", "Wiederherstellungscode verwendet";
+    failed_recovery_code => "Wrong recovery code", "Falscher Wiederherstellungscode";
+    did_renew_codes => "New recovery codes made", "Neue Wiederherstellungscodes erstellt";
+    account_locked => "Account locked at once", "Konto sofort gesperrt";
+    account_unlocked => "Count of wrong codes reset", "Zähler falscher Codes zurückgesetzt";
+    account_disabled => "Account disabled", "Konto gesperrt";
+    account_enabled => "Account enabled", "Konto freigegeben";
+    device_of(browser: &str, system: &str) => "{browser} on {system}", "{browser} auf {system}";
+    unknown_device => "Unknown device", "Unbekanntes Gerät";
+    by_app => "with an authenticator app", "mit Authenticator\u{2011}App";
+    by_passkey => "with a passkey", "mit Passkey";
+    by_security_key => "with a security key", "mit Sicherheitsschlüssel";
+    by_recovery_code => "with a recovery code", "mit Wiederherstellungscode";
+
     // Sign-in methods
     methods => "Sign-in methods", "Anmeldemethoden";
     kind_passkey => "Passkey", "Passkey";

@@ -87,6 +87,23 @@ CREATE TABLE session (
 ) STRICT;
 CREATE INDEX session_of_user ON session (user_id);
 
+-- What happened to an account, for its owner: ninety days of it, so many rows a user. Words only, nothing
+-- that somebody typed. `network` is the address, or the /64 of an IPv6 address.
+CREATE TABLE history (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id          INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    at               INTEGER NOT NULL,
+    happened         TEXT    NOT NULL,
+    succeeded        INTEGER NOT NULL CHECK (succeeded IN (0, 1)),
+    client           TEXT,
+    network          TEXT,
+    method           TEXT,
+    session          BLOB,
+    reason           TEXT,
+    from_new_address INTEGER NOT NULL CHECK (from_new_address IN (0, 1))
+) STRICT;
+CREATE INDEX history_of_user ON history (user_id, succeeded, id);
+
 -- Keys that sign cookies, sealed under the master key.
 CREATE TABLE cookie_key (
     id         TEXT    NOT NULL PRIMARY KEY,

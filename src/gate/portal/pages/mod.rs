@@ -14,6 +14,7 @@ mod enrol;
 mod methods;
 mod refusal;
 mod security_key;
+mod sessions;
 mod sign_in;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use methods::{
 };
 pub use refusal::{Fingerprints, Refusal, RefusalPage};
 pub use security_key::{KeyCeremony, SecurityKey};
+pub use sessions::{SessionRow, Sessions, SessionsNotice};
 pub use sign_in::{Recover, SignIn, SignInNotice};
 
 /// Gives a page its `render`, from a template in this folder that sees `look`, `w` (the words) and `page`.

@@ -4,13 +4,16 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
 use crate::{
+    account::Method,
     gate::portal::{
         assets,
+        device::Device,
         look::{Look, Theme},
         proof::Provable,
         words::Language,
     },
     status::{Down, Node, Why},
+    store::{Entry, Happened},
     time::Timestamp,
 };
 
@@ -129,6 +132,34 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     let accepted =
         Signal::Accepted { rp: user.to_owned(), user: user.to_owned(), credentials: user.to_owned() };
     let details = Signal::Details { rp: user.to_owned(), user: user.to_owned(), name: user.to_owned() };
+    let session = |is_this, user_agent, consoles| SessionRow {
+        id: user.to_owned(),
+        device: Device::of(user_agent),
+        client: "2001:db8::1".parse().unwrap(),
+        since: NOW,
+        last_active_at: NOW,
+        method: Method::Totp,
+        consoles,
+        is_this,
+    };
+    let sessions = [session(true, "Firefox/145.0 Linux", 0), session(false, user, 2)];
+    let history: Vec<Entry> = Happened::ALL
+        .into_iter()
+        .flat_map(|happened| [(happened, true), (happened, false)])
+        .zip(0..)
+        .map(|((happened, succeeded), id)| Entry {
+            id,
+            at: NOW,
+            happened,
+            succeeded,
+            client: (id % 2 == 0).then(|| "2001:db8::1".parse().unwrap()),
+            method: Some(if id == 0 { "totp".to_owned() } else { user.to_owned() }),
+            session: None,
+            reason: Some(user.to_owned()),
+            from_new_address: id == 0,
+        })
+        .collect();
+    let sessions = Sessions { rows: &sessions, history: &history, notice: None };
     let both = Provable { by_code: true, by_passkey: true };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
@@ -187,6 +218,12 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         (
             "method-new-by-passkey",
             NewMethod { provable: Provable { by_code: false, ..both }, no_match: true }.render(look),
+        ),
+        ("sessions", sessions.render(look)),
+        (
+            "sessions-one",
+            Sessions { rows: &sessions.rows[..1], history: &[], notice: Some(SessionsNotice::OthersEnded) }
+                .render(look),
         ),
         ("sign-in", sign_in.render(look)),
         ("sign-in-passkeys", SignIn { passkeys: true, ..sign_in }.render(look)),
@@ -536,7 +573,9 @@ fn the_theme_is_a_class_of_the_root() {
 #[test]
 fn every_phrase_is_used() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/portal/pages");
-    let mut sources = [include_str!("refusal.rs"), include_str!("../default_name.rs")].concat();
+    let mut sources =
+        [include_str!("refusal.rs"), include_str!("sessions.rs"), include_str!("../default_name.rs")]
+            .concat();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "html") {
