@@ -80,6 +80,8 @@ pub enum Action {
     FactorRename,
     /// Sign-in methods were removed.
     FactorRemove,
+    /// Somebody said that what happened in their account was not their doing: everything of theirs ended.
+    IntrusionReport,
     /// Somebody's account was locked in a hurry.
     Panic,
     /// A user was added.
@@ -130,6 +132,7 @@ impl Action {
             Self::RecoveryRenew => "recovery-renew",
             Self::FactorRename => "factor-rename",
             Self::FactorRemove => "factor-remove",
+            Self::IntrusionReport => "intrusion-report",
             Self::Panic => "panic",
             Self::UserAdd => "user-add",
             Self::UserUnlock => "user-unlock",
@@ -175,6 +178,7 @@ impl Action {
                 | Self::UserEnable,
                 _,
             ) => ("iam", "change"),
+            (Self::IntrusionReport, _) => ("intrusion_detection", "info"),
             (Self::BanAdd, _) => ("intrusion_detection", "creation"),
             (Self::BanRemove, _) => ("intrusion_detection", "deletion"),
             (Self::UpstreamFailure | Self::NodeDown, _) => ("network", "error"),

@@ -54,6 +54,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
         (Action::FactorRemove, _) => Happened::FactorRemove,
         (Action::RecoveryUse, _) => Happened::RecoveryUse,
         (Action::RecoveryRenew, _) => Happened::RecoveryRenew,
+        (Action::IntrusionReport, _) => Happened::Report,
         (Action::Panic, _) => Happened::Panic,
         (Action::UserUnlock, _) => Happened::Unlock,
         (Action::UserDisable, _) => Happened::Disable,

@@ -30,6 +30,10 @@ pub enum Route {
     Sessions,
     /// Ends sessions of theirs.
     SessionsEnd,
+    /// "This wasn't me."
+    NotMe,
+    /// Locks their own account.
+    Panic,
     /// Takes up an invitation.
     Enrol,
     /// The end of an enrolment.
@@ -65,7 +69,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 24] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 26] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -75,6 +79,8 @@ impl Route {
         (Self::MethodCodes, "/_gate/methods/codes", &[Method::GET, Method::POST]),
         (Self::Sessions,  "/_gate/sessions",   &[Method::GET]),
         (Self::SessionsEnd, "/_gate/sessions/end", &[Method::POST]),
+        (Self::NotMe,     "/_gate/sessions/not-me", &[Method::GET, Method::POST]),
+        (Self::Panic,     "/_gate/panic",      &[Method::GET, Method::POST]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
@@ -118,6 +124,8 @@ impl Route {
             | Self::MethodCodes
             | Self::Sessions
             | Self::SessionsEnd
+            | Self::NotMe
+            | Self::Panic
             | Self::Enrolled
             | Self::ProofOptions => false,
         }
@@ -135,6 +143,8 @@ impl Route {
             | Self::MethodCodes
             | Self::Sessions
             | Self::SessionsEnd
+            | Self::NotMe
+            | Self::Panic
             | Self::Enrolled
             | Self::SignIn
             | Self::Enrol
@@ -173,6 +183,8 @@ impl Route {
             | Self::MethodCodes
             | Self::Sessions
             | Self::SessionsEnd
+            | Self::NotMe
+            | Self::Panic
             | Self::Enrol
             | Self::Enrolled
             | Self::Recover

@@ -44,6 +44,8 @@ pub enum Happened {
     RecoveryUse,
     /// Recovery codes were made anew.
     RecoveryRenew,
+    /// Its owner said that somebody else was in it.
+    Report,
     /// The account was locked in a hurry.
     Panic,
     /// What was guessed at its codes was forgotten.
@@ -56,7 +58,7 @@ pub enum Happened {
 
 impl Happened {
     /// Everything that may happen.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SignIn,
         Self::SignOut,
         Self::SessionEnd,
@@ -69,6 +71,7 @@ impl Happened {
         Self::FactorRemove,
         Self::RecoveryUse,
         Self::RecoveryRenew,
+        Self::Report,
         Self::Panic,
         Self::Unlock,
         Self::Disable,
@@ -91,6 +94,7 @@ impl Happened {
             Self::FactorRemove => "factor-remove",
             Self::RecoveryUse => "recovery-use",
             Self::RecoveryRenew => "recovery-renew",
+            Self::Report => "intrusion-report",
             Self::Panic => "panic",
             Self::Unlock => "user-unlock",
             Self::Disable => "user-disable",

@@ -14,6 +14,7 @@ mod factors;
 mod history;
 mod lockout;
 mod recovery;
+mod report;
 mod sqlite;
 mod thread;
 
@@ -196,6 +197,29 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Somebody else was in the account: its sessions end, its known devices and open links are void, and
+    /// its owner's passkey is wanted at the next sign-in. Says which sessions those were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn disown(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Whether a code of an authenticator app is not enough for the user until they have been here by a
+    /// passkey of theirs: never where there is none, nor where a security key is asked for anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn wants_passkey(&mut self, user: UserId) -> Result<bool, StoreError>;
+
+    /// Who disowned what happened in their account at `since` or later, and when, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn reports(&mut self, since: Timestamp) -> Result<Vec<(UserName, Timestamp)>, StoreError>;
 
     /// Puts a new set in place of the user's recovery codes.
     ///
@@ -579,6 +603,13 @@ pub enum Sessions {
         of: UserId,
         /// The one that goes on.
         but: SessionId,
+    },
+    /// Those that were opened before a moment, of one user or of everybody.
+    OpenedBefore {
+        /// Whose.
+        of: Option<UserId>,
+        /// The moment.
+        at: Timestamp,
     },
     /// Every one.
     All,

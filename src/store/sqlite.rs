@@ -19,7 +19,7 @@ use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Disabled, Enabled, EnrolledBy, Enrolment, Entry, GivenUp,
     Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions,
     Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, ban, credentials, factors, history, lockout,
-    recovery,
+    recovery, report,
 };
 use crate::{
     account::{
@@ -365,6 +365,7 @@ impl Store for SqliteStore {
             }
             if let EnrolledBy::Invitation(token_hash) = by {
                 end_others_if_recovering(transaction, token_hash, session)?;
+                report::owner_is_here(transaction, session.user)?;
             }
             for factor in factors {
                 match factor {
@@ -419,6 +420,18 @@ impl Store for SqliteStore {
 
     fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError> {
         self.write(|transaction| factors::panic(transaction, user, now))
+    }
+
+    fn disown(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {
+        self.write(|transaction| report::disown(transaction, user, now))
+    }
+
+    fn wants_passkey(&mut self, user: UserId) -> Result<bool, StoreError> {
+        self.run(|connection| report::wants_passkey(connection, user))
+    }
+
+    fn reports(&mut self, since: Timestamp) -> Result<Vec<(UserName, Timestamp)>, StoreError> {
+        self.run(|connection| report::since(connection, since))
     }
 
     fn replace_recovery_codes(
@@ -521,6 +534,7 @@ impl Store for SqliteStore {
             let by = Use { user: session.user, at: session.created_at, client: session.client };
             let spent = credentials::spend_assertion(transaction, assertion, ceremony, &by)?;
             if let Spent::First = spent {
+                report::owner_is_here(transaction, session.user)?;
                 insert_session(transaction, session)?;
             }
             Ok(spent)
@@ -863,17 +877,19 @@ pub(super) fn end_sessions(
     reason: EndReason,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<SessionId>> {
-    let (one, user, but) = match which {
-        Sessions::One(id) => (Some(id.0), None, None),
-        Sessions::Of(user) => (None, Some(user.0), None),
-        Sessions::Others { of, but } => (None, Some(of.0), Some(but.0)),
-        Sessions::All => (None, None, None),
+    let (one, user, but, before) = match which {
+        Sessions::One(id) => (Some(id.0), None, None, None),
+        Sessions::Of(user) => (None, Some(user.0), None, None),
+        Sessions::Others { of, but } => (None, Some(of.0), Some(but.0), None),
+        Sessions::OpenedBefore { of, at } => (None, of.map(|user| user.0), None, Some(at.millis())),
+        Sessions::All => (None, None, None, None),
     };
     transaction
         .prepare_cached(
             "UPDATE session SET ended_at = :now, end_reason = :reason
              WHERE ended_at IS NULL AND (:one IS NULL OR id = :one)
                AND (:user IS NULL OR user_id = :user) AND (:but IS NULL OR id <> :but)
+               AND (:before IS NULL OR created_at < :before)
              RETURNING id",
         )?
         .query_map(
@@ -883,6 +899,7 @@ pub(super) fn end_sessions(
                 ":one": one,
                 ":user": user,
                 ":but": but,
+                ":before": before,
             },
             |row| row.get(0).map(SessionId),
         )?

@@ -4,15 +4,22 @@
 use std::time::Duration;
 
 use pvegate::{
-    account::{EndReason, SessionId},
-    store::Store as _,
+    account::{EndReason, Role, SessionId},
+    store::{Enabled, Store as _},
     time::Clock as _,
 };
 
-use crate::harness::{Client, Person, Pve, TestGate, until};
+use serde_json::json;
+
+use crate::{
+    authenticator::Authenticator,
+    harness::{Client, Person, Pve, TestGate, state_of, until},
+};
 
 const SESSIONS: &str = "/_gate/sessions";
 const END: &str = "/_gate/sessions/end";
+const NOT_ME: &str = "/_gate/sessions/not-me";
+const PANIC: &str = "/_gate/panic";
 
 /// A gate at which one source may try as often as these tests do.
 async fn busy_gate(pve: &Pve) -> TestGate {
@@ -197,4 +204,140 @@ async fn a_history_that_cannot_be_written_stops_nobody() {
     assert!(alive(&alice.client).await);
     assert_eq!(alice.client.navigate(SESSIONS).await.status, 200);
     assert_eq!(history_of(&gate, "alice"), before);
+}
+
+/// Adds a passkey as the page's script does, permitted by a code.
+async fn add_passkey(gate: &TestGate, person: &mut Person, key: &mut Authenticator) {
+    let code = person.wait_for_next_code(gate);
+    let page = person.client.post_form("/_gate/methods/new", &[("code", &code)]).await;
+    let state = state_of(&page.text()).unwrap_or_else(|| panic!("{}", page.text()));
+    let reply = person.client.post_json("/_gate/passkey/create-options", &json!({ "state": state })).await;
+    let body = reply.json();
+    let made = key.create(&body["publicKey"], &gate.url()).json(key);
+    let body = json!({ "state": body["state"], "name": "Laptop", "credential": made });
+    let reply = person.client.post_json("/_gate/passkey/create", &body).await;
+    let state = reply.json()["state"].as_str().unwrap().to_owned();
+    let reply = person.client.post_form("/_gate/enrol", &[("state", &state), ("name", "Laptop")]).await;
+    assert_eq!(reply.location(), Some("/_gate/methods?done=added"), "{}", reply.text());
+}
+
+async fn sign_in_by_passkey(gate: &TestGate, client: &mut Client, key: &mut Authenticator) {
+    let body = client.post_json("/_gate/passkey/sign-in-options", &json!({})).await.json();
+    let answer = key.get(&body["publicKey"], &gate.url()).json(key);
+    let body = json!({ "state": body["state"], "credential": answer });
+    let reply = client.post_json("/_gate/passkey/sign-in", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+fn count(gate: &TestGate, sql: &str) -> i64 {
+    let store = rusqlite::Connection::open(&gate.config.store.path).unwrap();
+    store.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn this_was_not_me_ends_everything_at_once_and_tells_administrators() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let token = gate.invite_as("root", Role::Admin);
+    let (mut admin, _) = Person::take_up(&gate, "root", &token).await;
+    let mut alice = gate.person("alice").await;
+    let token = gate.invite_as("bob", Role::User);
+    let (mut bob, _) = Person::take_up(&gate, "bob", &token).await;
+    let mut thief = at_another_browser(&gate, &alice, gate.client().from("127.0.0.66")).await;
+    let mut console = thief.console().await;
+    assert_eq!(console.echo(b"ls").await.as_deref(), Some(&b"ls"[..]));
+    let link = gate.invite("alice");
+    let page = alice.client.navigate(SESSIONS).await.text();
+    let entry = page.split("not-me?entry=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let asked = alice.client.navigate(&format!("{NOT_ME}?entry={entry}")).await;
+    assert!(asked.text().contains("127.0.0.66"), "{}", asked.text());
+    assert!(alive(&thief.client).await, "asking does nothing");
+
+    let done = alice.client.post_form(NOT_ME, &[("entry", &entry)]).await;
+
+    assert_eq!(done.status, 200, "{}", done.text());
+    let closed = tokio::time::timeout(Duration::from_secs(1), console.receive()).await;
+    assert_eq!(closed.unwrap(), None, "the console closes within a second");
+    assert!(!alive(&alice.client).await && !alive(&thief.client).await);
+    assert_eq!(sessions_of(&gate, "alice"), []);
+    let of_alice = "user_id = (SELECT id FROM user WHERE name = 'alice')";
+    assert_eq!(count(&gate, &format!("SELECT count(*) FROM device WHERE {of_alice}")), 0);
+    let (_, reply) = Person::take_up(&gate, "alice", &link).await;
+    assert_ne!(reply.status, 303, "the open link is void");
+    assert!(alive(&bob.client).await);
+    let told =
+        gate.audit().into_iter().rfind(|event| event["event"]["action"] == "intrusion-report").unwrap();
+    assert_eq!(told["user"]["name"], "alice");
+    let line = "alice reported";
+    assert!(admin.client.navigate("/_gate/").await.text().contains(line));
+    assert!(!bob.client.navigate("/_gate/").await.text().contains(line));
+    // An app is all that she has: a fresh code is as strong as policy allows.
+    assert_eq!(alice.sign_in(&gate).await.status, 303);
+}
+
+#[tokio::test]
+async fn after_a_report_a_code_is_not_enough_for_somebody_with_a_passkey_until_it_was_used() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let mut laptop = Authenticator::synced();
+    add_passkey(&gate, &mut alice, &mut laptop).await;
+    assert_eq!(alice.sign_in(&gate).await.status, 303, "a code is enough before");
+
+    alice.client.post_form(NOT_ME, &[]).await;
+
+    let refused = alice.sign_in(&gate).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("Sign in with your passkey"), "{}", refused.text());
+    let wrong = alice.sign_in_with("000000").await;
+    assert!(!wrong.text().contains("was reported"), "only whoever has the code is told");
+    assert_eq!(sessions_of(&gate, "alice"), []);
+    sign_in_by_passkey(&gate, &mut alice.client, &mut laptop).await;
+    assert!(alive(&alice.client).await);
+    alice.sign_out().await;
+    assert_eq!(alice.sign_in(&gate).await.status, 303, "and afterwards again");
+}
+
+#[tokio::test]
+async fn a_lost_passkey_is_no_dead_end_after_a_report() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let mut laptop = Authenticator::synced();
+    add_passkey(&gate, &mut alice, &mut laptop).await;
+    alice.client.post_form(NOT_ME, &[]).await;
+
+    let mut elsewhere = gate.client();
+    let fields = [("user", "alice"), ("code", alice.codes[0].as_str())];
+    let reply = elsewhere.post_form("/_gate/recover", &fields).await;
+
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    assert!(alive(&elsewhere).await);
+}
+
+#[tokio::test]
+async fn the_panic_button_wants_a_proof_and_locks_the_account_until_an_administrator_opens_it() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let there = at_another_browser(&gate, &alice, gate.client()).await;
+    let bob = gate.person("bob").await;
+
+    for fields in [&[][..], &[("code", "000000")], &[("code", alice.code(&gate).as_str())]] {
+        assert_eq!(alice.client.post_form(PANIC, fields).await.status, 403, "{fields:?}");
+    }
+    assert!(alive(&alice.client).await && alive(&there.client).await);
+    let code = alice.wait_for_next_code(&gate);
+    let done = alice.client.post_form(PANIC, &[("code", &code)]).await;
+
+    assert_eq!(done.status, 200);
+    assert!(done.text().contains("pvegate user enable alice"), "{}", done.text());
+    assert!(!alive(&alice.client).await && !alive(&there.client).await && alive(&bob.client).await);
+    assert_eq!(alice.sign_in(&gate).await.status, 403);
+    let told = gate.audit().into_iter().rfind(|event| event["event"]["action"] == "panic").unwrap();
+    assert_eq!((&told["user"]["name"], &told["source"]["ip"]), (&json!("alice"), &json!("127.0.0.1")));
+    let user = gate.store().user_by_name(&"alice".parse().unwrap()).unwrap().unwrap().id;
+    assert_eq!(gate.store().enable_user(user).unwrap(), Enabled::Now);
+    // The gate hears of it within a second.
+    until("she signs in again", async || alice.sign_in(&gate).await.status == 303).await;
 }

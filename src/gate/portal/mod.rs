@@ -4,6 +4,7 @@
 //! `enrol`, `enrolled`, `passkey`, `methods` and `codes`, each a thin shell around a ceremony. [`Portal`] makes
 //! the replies that need no ceremony: refusals, faults, the redirect to the sign-in page.
 
+mod alarm;
 pub mod assets;
 mod codes;
 mod default_name;
@@ -49,6 +50,9 @@ use form::Form;
 use look::{Look, Theme};
 use pages::{Fingerprints, Refusal, RefusalPage};
 use words::Language;
+
+/// How long administrators are told that somebody's account was in strange hands.
+const REPORTS_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the pages say and look like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -417,6 +421,10 @@ impl Gate {
             (Route::MethodCodes, Some(form)) => self.new_codes(&visit, &form).await,
             (Route::Sessions, _) => self.sessions_page(&visit).await,
             (Route::SessionsEnd, Some(form)) => self.end_own_sessions(&visit, &form).await,
+            (Route::NotMe, None) => self.not_me_page(&visit).await,
+            (Route::NotMe, Some(form)) => self.not_me(&visit, &form).await,
+            (Route::Panic, None) => self.panic_page(&visit).await,
+            (Route::Panic, Some(form)) => self.panic(&visit, &form).await,
             (Route::SessionsEnd, None) => Ok(self.no_such_page(&visit)),
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
@@ -481,6 +489,13 @@ impl Gate {
             Role::Admin => self.nodes.all().into_iter().filter(|node| node.down.is_some()).collect(),
             Role::User => Vec::new(),
         };
+        let reports = match user.role {
+            Role::Admin => {
+                let since = visit.now.minus(REPORTS_SHOWN);
+                self.store.call(move |store| store.reports(since)).await?
+            }
+            Role::User => Vec::new(),
+        };
         let page = pages::Account {
             user: user.name.as_str(),
             signed_in_at: session.created_at(),
@@ -488,6 +503,7 @@ impl Gate {
             idle: limits.idle,
             recovery_codes: codes,
             down: &down,
+            reports: &reports,
         };
         Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     account::{EndReason, Session, SessionId},
-    audit::{Action, Event, Outcome},
     connection::reply::Reply,
     gate::{Gate, live::LiveSession, session},
     store::{Sessions, StoreError},
@@ -55,17 +54,7 @@ impl Gate {
         };
         let now = visit.now;
         let ended = self.store.call(move |store| store.end_sessions(&which, EndReason::Revoked, now)).await?;
-        for id in ended {
-            // On disk first; then here, without waiting for the follower.
-            self.sessions.end(id, EndReason::Revoked);
-            self.audit.record(
-                &Event::new(Action::SessionRevoke, Outcome::Success)
-                    .from(visit.client.ip())
-                    .of(&user.name)
-                    .in_session(id)
-                    .because(EndReason::Revoked),
-            );
-        }
+        self.cut(visit, here, &ended, EndReason::Revoked);
         Ok(Reply::see_other(&format!("{PAGE}?done={}", notice.word())))
     }
 

@@ -25,7 +25,7 @@ use crate::{
         lockout::{self, Charge, Verdict},
     },
     secret::{self, Key},
-    store::{Attempt, Sessions, StepSpent, StoreError, Tried},
+    store::{Attempt, Sessions, Spent, StepSpent, StoreError, Tried},
     time::Timestamp,
 };
 
@@ -65,6 +65,9 @@ pub(super) enum SignInError {
     /// Not one of the user's recovery codes, or a used one.
     #[error("no unused recovery code of the user")]
     NoSuchRecoveryCode,
+    /// The account was reported as in strange hands: a code is not enough until its owner was here.
+    #[error("the account was reported, and its passkey is wanted")]
+    PasskeyWanted,
     /// Another sign-in spent the code in the same moment.
     #[error("code was used by another sign-in")]
     Raced,
@@ -86,6 +89,7 @@ impl SignInError {
             | Self::Lockout(_)
             | Self::Code(TotpError::NoMatch | TotpError::Reused { .. })
             | Self::NoSuchRecoveryCode
+            | Self::PasskeyWanted
             | Self::Raced => true,
         };
         match typed.parse::<UserName>() {
@@ -101,6 +105,7 @@ impl From<&SignInError> for Reason {
             SignInError::Lockout(refusal) => return (*refusal).into(),
             SignInError::NotAName | SignInError::UnknownUser => "unknown_user",
             SignInError::Disabled => "disabled",
+            SignInError::PasskeyWanted => "passkey_wanted",
             SignInError::Method => "method_not_offered",
             SignInError::Password => "bad_password",
             SignInError::NoAuthenticator => "not_enrolled",
@@ -188,7 +193,14 @@ impl Gate {
                 let event =
                     Event::new(Action::SignIn, Outcome::Failure).from(visit.client.ip()).by(Method::Totp);
                 self.audit.record(&error.name(event, typed).because(&error));
-                let notice = Some(pages::SignInNotice::NoMatch);
+                // Whoever reads the second had the right code.
+                let wants_passkey = error == SignInError::PasskeyWanted;
+                let notice = if wants_passkey {
+                    pages::SignInNotice::PasskeyWanted
+                } else {
+                    pages::SignInNotice::NoMatch
+                };
+                let notice = Some(notice);
                 // What the page itself counted: nothing of it is about the account.
                 let failures = form.get("failures").parse::<u8>().unwrap_or(0).saturating_add(1);
                 Ok(self.sign_in_form(visit, StatusCode::FORBIDDEN, typed, notice, failures.into()))
@@ -217,9 +229,19 @@ impl Gate {
         let session = self.new_session(visit, &user, Method::Totp, &secret);
         let next = next::after_sign_in(visit.head.uri.query());
         let (stored, app) = (session.clone(), factor.clone());
+        let passkeys = self.passkeys().is_some();
         let spent = self
             .store
             .call(move |store| {
+                // The code is spent all the same: it was seen.
+                if passkeys && store.wants_passkey(stored.user)? {
+                    let spent = store.spend_step(stored.user, &app, step, stored.created_at)?;
+                    return Ok(if spent == Spent::First {
+                        Err(SignInError::PasskeyWanted)
+                    } else {
+                        Ok(StepSpent::Before)
+                    });
+                }
                 let spent = store.sign_in_by_step(&app, step, &stored)?;
                 if spent != StepSpent::Before
                     && let Err(error) =
@@ -228,9 +250,13 @@ impl Gate {
                     // The code is spent. It goes on counting as a wrong one.
                     tracing::warn!(error = %error, "counts of wrong codes could not be reset");
                 }
-                Ok(spent)
+                Ok(Ok(spent))
             })
             .await?;
+        let spent = match spent {
+            Ok(spent) => spent,
+            Err(error) => return Ok(Err(error)),
+        };
         match spent {
             StepSpent::SignedIn => Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await)),
             StepSpent::KeyNeeded(keys) => Ok(Ok(self.ask_for_key(visit, user, factor, &keys))),

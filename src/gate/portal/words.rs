@@ -259,6 +259,37 @@ words! {
     account_unlocked => "Count of wrong codes reset", "Zähler falscher Codes zurückgesetzt";
     account_disabled => "Account disabled", "Konto gesperrt";
     account_enabled => "Account enabled", "Konto freigegeben";
+    did_report => "You reported what was not you", "Gemeldet: nicht ich";
+    back_to_sessions => "Back to the sessions", "Zurück zu den Sitzungen";
+    not_me => "This wasn’t me", "Das war ich nicht";
+    not_me_about(what: &str, when: &str) => "This wasn’t me: {what}, {when}", "Das war ich nicht: {what}, {when}";
+    not_me_lead => "Then somebody else may be in your account. At once:", "Dann ist vielleicht jemand anderes in Ihrem Konto. Sofort:";
+    not_me_sessions => "All your sessions end, this one too, with their consoles and transfers.",
+        "Alle Ihre Sitzungen enden, auch diese, mit ihren Konsolen und Übertragungen.";
+    not_me_devices => "No device counts as known any more.", "Kein Gerät gilt mehr als bekannt.";
+    not_me_links => "Open invitations for you become void.", "Offene Einladungen für Sie werden ungültig.";
+    not_me_next => "If you have a passkey, your next sign-in needs it: a code is not enough.",
+        "Haben Sie einen Passkey, braucht die nächste Anmeldung ihn: Ein Code genügt nicht.";
+    not_me_told => "Your administrators are told.", "Die Administration wird benachrichtigt.";
+    not_me_do => "End everything now", "Jetzt alles beenden";
+    not_me_done => "Everything is ended", "Alles ist beendet";
+    not_me_done_lead => "Nobody is signed in as you any more, and your administrators are told.",
+        "Niemand ist mehr als Sie angemeldet, und die Administration weiß Bescheid.";
+    not_me_look_at_methods => "Sign in again and look through your sign-in methods: remove what is not yours, and make new recovery codes.",
+        "Melden Sie sich wieder an und sehen Sie Ihre Anmeldemethoden durch: Entfernen Sie, was nicht von Ihnen ist, und erstellen Sie neue Wiederherstellungscodes.";
+    passkey_wanted => "This account was reported as used by somebody else, so a code is not enough this time. Sign in with your passkey, or with a recovery code.",
+        "Für dieses Konto wurde fremde Nutzung gemeldet, darum genügt diesmal kein Code. Melden Sie sich mit Ihrem Passkey an oder mit einem Wiederherstellungscode.";
+    intrusion_reported(user: &str) => "{user} reported that somebody else used their account.", "{user} hat gemeldet, dass jemand anderes das Konto benutzt hat.";
+
+    // Panic
+    panic => "Lock my account", "Mein Konto sperren";
+    panic_lead => "Everything ends at once: sessions, consoles, transfers, known devices, open invitations. Nobody signs in as you any more, you neither.",
+        "Alles endet sofort: Sitzungen, Konsolen, Übertragungen, bekannte Geräte, offene Einladungen. Niemand kann sich mehr als Sie anmelden, auch Sie nicht.";
+    panic_way_back => "An administrator lets you in again, on the gate’s machine:", "Die Administration lässt Sie wieder ein, auf dem Rechner des Gates:";
+    panic_with_code => "Lock my account", "Mein Konto sperren";
+    panic_with_passkey => "Lock with a passkey", "Mit Passkey sperren";
+    panic_done => "Your account is locked", "Ihr Konto ist gesperrt";
+    panic_done_lead => "Nobody can sign in as you.", "Niemand kann sich als Sie anmelden.";
     device_of(browser: &str, system: &str) => "{browser} on {system}", "{browser} auf {system}";
     unknown_device => "Unknown device", "Unbekanntes Gerät";
     by_app => "with an authenticator app", "mit Authenticator\u{2011}App";

@@ -9,7 +9,11 @@ CREATE TABLE user (
     created_at  INTEGER NOT NULL,
     disabled_at INTEGER,
     -- argon2id, as a PHC string; only where auth.password asks for one.
-    password    TEXT
+    password    TEXT,
+    -- When its owner last said that somebody else was in the account, and whether a code of an app is not
+    -- enough since.
+    reported_at   INTEGER,
+    wants_passkey INTEGER NOT NULL DEFAULT 0 CHECK (wants_passkey IN (0, 1))
 ) STRICT;
 
 -- Authenticator apps. `sealed_secret` opens only with the master key.

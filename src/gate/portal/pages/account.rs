@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rendered;
 use crate::{
+    account::UserName,
     gate::ceremony::recovery,
     status::{Node, Why},
     time::Timestamp,
@@ -24,6 +25,8 @@ pub struct Account<'a> {
     pub recovery_codes: Option<u32>,
     /// To administrators: Proxmox VE's nodes that do not serve.
     pub down: &'a [Node],
+    /// To administrators: who lately reported what was not their doing, and when.
+    pub reports: &'a [(UserName, Timestamp)],
 }
 
 impl Account<'_> {

@@ -9,6 +9,7 @@
 //! Text is escaped by the templates; only the QR code goes in as it is.
 
 mod account;
+mod alarm;
 mod codes;
 mod enrol;
 mod methods;
@@ -21,6 +22,7 @@ mod sign_in;
 mod tests;
 
 pub use account::{Account, SignedOut};
+pub use alarm::{NotMe, NotMeDone, Panic, PanicDone};
 pub use codes::{Codes, NewCodes, NewCodesProblem};
 pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
 pub use methods::{

@@ -86,6 +86,30 @@ impl Sessions<'_> {
         happened(w, entry)
     }
 
+    /// Whether somebody else may have done it, and had something of it.
+    fn is_disputable(&self, entry: &Entry) -> bool {
+        match entry.happened {
+            Happened::SignIn
+            | Happened::InviteUse
+            | Happened::FactorAdd
+            | Happened::FactorRename
+            | Happened::FactorRemove
+            | Happened::RecoveryUse
+            | Happened::RecoveryRenew
+            | Happened::SessionRevoke => entry.succeeded && entry.client.is_some(),
+            // Somebody tried it in a session of this person.
+            Happened::Proof => true,
+            Happened::SignOut
+            | Happened::SessionEnd
+            | Happened::InviteCreate
+            | Happened::Report
+            | Happened::Panic
+            | Happened::Unlock
+            | Happened::Disable
+            | Happened::Enable => false,
+        }
+    }
+
     fn by(&self, w: Language, entry: &Entry) -> Option<&'static str> {
         method_word(w, entry.method.as_deref())
     }
@@ -115,7 +139,7 @@ fn device(w: Language, device: Device) -> String {
 }
 
 /// What happened to an account.
-fn happened(w: Language, entry: &Entry) -> &'static str {
+pub(super) fn happened(w: Language, entry: &Entry) -> &'static str {
     match (entry.happened, entry.succeeded) {
         (Happened::SignIn, true) => w.did_sign_in(),
         (Happened::SignIn, false) => w.failed_sign_in(),
@@ -132,6 +156,7 @@ fn happened(w: Language, entry: &Entry) -> &'static str {
         (Happened::RecoveryUse, true) => w.did_use_recovery_code(),
         (Happened::RecoveryUse, false) => w.failed_recovery_code(),
         (Happened::RecoveryRenew, _) => w.did_renew_codes(),
+        (Happened::Report, _) => w.did_report(),
         (Happened::Panic, _) => w.account_locked(),
         (Happened::Unlock, _) => w.account_unlocked(),
         (Happened::Disable, _) => w.account_disabled(),

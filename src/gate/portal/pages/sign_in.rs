@@ -33,6 +33,8 @@ pub enum SignInNotice {
     NoMatch,
     /// There was a session, and it has ended.
     SessionEnded,
+    /// The code was right, and only a passkey is enough.
+    PasskeyWanted,
 }
 
 impl SignIn<'_> {

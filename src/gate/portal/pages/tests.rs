@@ -103,6 +103,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         idle: Duration::from_secs(3600),
         recovery_codes: Some(8),
         down: &[],
+        reports: &[],
     };
     let row = |kind, synced: bool, last_used_at| MethodRow {
         id: user.to_owned(),
@@ -220,6 +221,16 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
             NewMethod { provable: Provable { by_code: false, ..both }, no_match: true }.render(look),
         ),
         ("sessions", sessions.render(look)),
+        ("not-me", NotMe { entry: history.first(), session: None }.render(look)),
+        ("not-me-session", NotMe { entry: None, session: Some(user) }.render(look)),
+        ("not-me-done", NotMeDone { passkey: true }.render(look)),
+        ("panic", Panic { user, provable: both, no_match: true }.render(look)),
+        ("panic-done", PanicDone { user }.render(look)),
+        ("account-reports", Account { reports: &[("alice".parse().unwrap(), NOW)], ..account }.render(look)),
+        (
+            "sign-in-passkey-wanted",
+            SignIn { notice: Some(SignInNotice::PasskeyWanted), ..sign_in }.render(look),
+        ),
         (
             "sessions-one",
             Sessions { rows: &sessions.rows[..1], history: &[], notice: Some(SessionsNotice::OthersEnded) }
