@@ -4,6 +4,7 @@
 //! verb works on the store, and running gates follow it: there is no privileged socket.
 
 mod access;
+mod activity;
 mod api;
 mod ban;
 mod demo;
@@ -111,6 +112,13 @@ enum Verb {
     /// transfers as well.
     #[command(subcommand, verbatim_doc_comment)]
     Session(session::Verb),
+    /// Show what happened to somebody's account: the latest first.
+    ///
+    /// Sign-ins, failures, changes of sign-in methods and ends of sessions of the
+    /// last 90 days, at most 300 successes and 100 failures: what its owner reads on
+    /// the page "Sessions and activity". The audit log has all. Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Activity(activity::Args),
     /// Add, list and remove rules for API tokens.
     ///
     /// Proxmox VE asks no second factor of an API token. Without a rule none passes
@@ -152,6 +160,7 @@ pub fn run() -> Exit {
         Verb::RecoveryCodes(verb) => recovery_codes::run(verb, &cli.config, &output),
         Verb::Panic(args) => panic::run(args, &cli.config, &output),
         Verb::Session(verb) => session::run(verb, &cli.config, &output),
+        Verb::Activity(args) => activity::run(args, &cli.config, &output),
         Verb::Api(verb) => api::run(verb, &cli.config, &output),
         Verb::Access(verb) => access::run(&verb, &cli.config, &output),
         Verb::Ban(verb) => ban::run(verb, &cli.config, &output),
@@ -209,5 +218,16 @@ impl Desk {
                 format!("there is no user `{name}`; `pvegate user list` names all"),
             )
         })
+    }
+}
+
+/// What a verb did to somebody's account is for its owner to read too. The audit log has it whatever becomes
+/// of this.
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let entries = self.audit.take_history();
+        if !entries.is_empty() {
+            let _ = self.store.record_history(&entries);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `pvegate session list|revoke`
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     account::{EndReason, Session, SessionId, UserId, UserName},
     audit::{Action, Event, Outcome, Reason},
+    config::duration,
     store::{Sessions, Store as _},
 };
 
@@ -28,6 +29,9 @@ pub(super) enum Verb {
     List {
         /// Only this user's.
         user: Option<UserName>,
+        /// Only those opened longer ago, e.g. 12h, 7d.
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+        older_than: Option<Duration>,
     },
     /// End sessions: requests are refused and consoles closed within a second.
     ///
@@ -45,6 +49,9 @@ pub(super) enum Verb {
         /// Everybody's.
         #[arg(long, group = "which")]
         all: bool,
+        /// Of the user's, or of everybody's, only those opened longer ago, e.g. 7d.
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "id")]
+        older_than: Option<Duration>,
         /// Why; the audit log keeps it.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -54,26 +61,41 @@ pub(super) enum Verb {
 pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Failure> {
     let mut desk = Desk::open(config, output)?;
     match verb {
-        Verb::List { user } => list(&mut desk, user.as_ref(), output),
-        Verb::Revoke { user, id, all, reason } => {
-            let which = match (user, id, all) {
-                (Some(name), _, _) => Sessions::Of(desk.user(&name)?.id),
-                (None, Some(id), _) => Sessions::One(one(&mut desk, &id)?),
-                // The group above wants one of the three.
-                (None, None, _) => Sessions::All,
+        Verb::List { user, older_than } => list(&mut desk, user.as_ref(), older_than, output),
+        // The group above wants one of the three.
+        Verb::Revoke { user, id, all: _, older_than, reason } => {
+            let user = match user {
+                Some(name) => Some(desk.user(&name)?.id),
+                None => None,
+            };
+            let which = match (user, id, older_than) {
+                (of, _, Some(age)) => Sessions::OpenedBefore { of, at: desk.now.minus(age) },
+                (Some(user), _, None) => Sessions::Of(user),
+                (None, Some(id), None) => Sessions::One(one(&mut desk, &id)?),
+                (None, None, None) => Sessions::All,
             };
             revoke(&mut desk, &which, reason, output)
         }
     }
 }
 
-fn list(desk: &mut Desk, user: Option<&UserName>, output: &Output) -> Result<(), Failure> {
+fn list(
+    desk: &mut Desk,
+    user: Option<&UserName>,
+    older_than: Option<Duration>,
+    output: &Output,
+) -> Result<(), Failure> {
     let only: Option<UserId> = match user {
         Some(name) => Some(desk.user(name)?.id),
         None => None,
     };
     let (mut objects, mut rows) = (Vec::new(), Vec::new());
-    for session in live(desk)?.into_iter().filter(|session| only.is_none_or(|user| session.user == user)) {
+    let before = older_than.map(|age| desk.now.minus(age));
+    let mut sessions = live(desk)?;
+    sessions.retain(|session| {
+        only.is_none_or(|user| session.user == user) && before.is_none_or(|at| session.created_at < at)
+    });
+    for session in sessions {
         let name = desk.store.user(session.user)?.map_or_else(String::new, |user| user.name.to_string());
         objects.push(json!({
             "id": session.id.to_string(),
@@ -94,9 +116,10 @@ fn list(desk: &mut Desk, user: Option<&UserName>, output: &Output) -> Result<(),
             session.method.as_str().to_owned(),
         ]);
     }
-    let nobody = match user {
-        Some(name) => format!("{name} is not signed in"),
-        None => "nobody is signed in".to_owned(),
+    let nobody = match (user, older_than) {
+        (Some(name), None) => format!("{name} is not signed in"),
+        (None, None) => "nobody is signed in".to_owned(),
+        (_, Some(_)) => "no session is so old".to_owned(),
     };
     output.list(&objects, &["ID", "USER", "FROM", "SIGNED IN", "LAST ACTIVE", "METHOD"], &rows, &nobody);
     Ok(())

@@ -543,6 +543,59 @@ async fn sessions_are_listed_and_end_by_user_by_a_unique_beginning_or_all() {
     assert_eq!((nobody.stdout.as_str(), nobody.stderr.as_str()), ("", "nobody is signed in\n"));
 }
 
+#[tokio::test]
+async fn old_sessions_are_listed_and_ended_alone() {
+    let place = Place::quiet();
+    for (name, first) in [("alice", 0xa1), ("bob", 0xb1)] {
+        place.run(&["user", "add", name, "--no-invite"]).await.ok();
+        place.sign_in(name, first);
+    }
+
+    // Both were opened two hours ago.
+    let none = place.run(&["session", "list", "--older-than", "3h"]).await;
+    let listed = place.run(&["session", "list", "--older-than", "1h"]).await.ok();
+    let too_young = place.run(&["session", "revoke", "--all", "--older-than", "3h"]).await.ok();
+    let of_alice = place.run(&["session", "revoke", "alice", "--older-than", "1h"]).await.ok();
+    let the_rest = place.run(&["session", "revoke", "--all", "--older-than", "1h"]).await.ok();
+    let alone = place.run(&["session", "revoke", "--older-than", "1h"]).await;
+    let with_id = place.run(&["session", "revoke", "--id", "b1", "--older-than", "1h"]).await;
+
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no session is so old\n"));
+    assert_eq!(listed.lines().count(), 3);
+    assert_eq!(too_young, "ended 0 sessions\n");
+    assert_eq!((of_alice.as_str(), the_rest.as_str()), ("ended 1 session\n", "ended 1 session\n"));
+    assert_eq!((alone.code, with_id.code), (Some(2), Some(2)));
+}
+
+#[tokio::test]
+async fn what_verbs_did_to_an_account_is_told_to_its_owner() {
+    let place = Place::quiet();
+    place.run(&["user", "add", "alice", "--no-invite"]).await.ok();
+    let nothing = place.run(&["activity", "alice"]).await;
+    place.sign_in("alice", 0xa1);
+    place.run(&["session", "revoke", "alice", "--reason", "lost laptop"]).await.ok();
+    place.run(&["user", "disable", "alice", "--reason", "on leave"]).await.ok();
+
+    let table = place.run(&["activity", "alice"]).await.ok();
+    let objects = place.run(&["activity", "alice", "--since", "1h", "--json"]).await.json();
+    let nobody = place.run(&["activity", "zed"]).await;
+
+    assert_eq!(
+        (nothing.code, nothing.stderr.as_str()),
+        (Some(0), "nothing is known to have happened to alice's account\n")
+    );
+    assert_eq!(
+        table,
+        "WHEN      WHAT            OUTCOME  FROM  METHOD  REASON\n\
+         just now  user-disable    success  -     -       disabled\n\
+         just now  session-revoke  success  -     -       revoked\n"
+    );
+    assert!(!table.contains("laptop"), "words only, nothing that was typed");
+    assert_eq!((objects.len(), &objects[0]["action"]), (2, &"user-disable".into()));
+    assert_eq!((&objects[1]["client"], &objects[1]["new_address"]), (&Value::Null, &false.into()));
+    assert_eq!(nobody.code, Some(4));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fingerprint_is_what_proxmox_ve_shows_and_is_compared_with_the_pin() {
     let pve = Pve::start().await;
