@@ -15,3 +15,4 @@ mod journey;
 mod methods;
 mod passkeys;
 mod security_keys;
+mod sessions;
