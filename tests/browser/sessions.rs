@@ -1,5 +1,4 @@
 //! Where a person is signed in, what happened to their account, and taking it back.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use serde_json::json;
 
