@@ -1,6 +1,7 @@
 //! The program itself, as people and systemd run it.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader, ErrorKind, Read, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
@@ -77,9 +78,14 @@ pub async fn pvegate_told<S: AsRef<str>>(stdin: &str, args: &[S]) -> Ended {
     }
 }
 
+/// The program: that of this build, or another one (`bash tests/long` names one that is optimised).
+fn program() -> OsString {
+    std::env::var_os("PVEGATE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pvegate").into())
+}
+
 /// Nothing of our own surroundings steers it.
 fn command<S: AsRef<str>>(args: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pvegate"));
+    let mut command = Command::new(program());
     command.args(args.iter().map(AsRef::as_ref)).env_clear().stdin(Stdio::null());
     command
 }
@@ -108,20 +114,14 @@ impl Process {
     /// Starts it with no more than so many descriptors.
     pub fn start_with_descriptors<S: AsRef<str>>(count: usize, args: &[S]) -> Self {
         let mut limited = Command::new("sh");
-        limited.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_pvegate")]);
         limited
+            .args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"])
+            .arg(program())
             .args(args.iter().map(AsRef::as_ref))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .stdin(Stdio::null());
         Self::spawn(limited)
-    }
-
-    /// Resident memory, in KiB.
-    pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// The next line on stdout.
