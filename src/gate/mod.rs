@@ -382,11 +382,14 @@ impl Gate {
             && status == http::StatusCode::UNAUTHORIZED
         {
             rule.was_refused_upstream(self.clock.now());
+            let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+            let call = Call::of(method, target);
             self.audit.record(
                 &Event::new(Action::ApiTokenRefuse, Outcome::Failure)
                     .from(client.ip())
                     .with_token(rule.rule().token.as_str())
                     .asked(method, uri)
+                    .calling(call.class.as_str(), call.path.as_str())
                     .because(Reason::new("token_upstream", "Proxmox VE answered 401")),
             );
         }

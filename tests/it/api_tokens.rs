@@ -334,6 +334,7 @@ async fn a_token_that_proxmox_ve_refuses_is_audited_and_held_back() {
     let first = audited(&audit, "api-token-refuse")[0].clone();
     assert_eq!(first["pvegate"]["reason"], "token_upstream");
     assert_eq!(first["pvegate"]["token"], STALE);
+    assert_eq!((&first["pvegate"]["class"], &first["pvegate"]["call"]), (&"read".into(), &"/version".into()));
 }
 
 #[tokio::test]

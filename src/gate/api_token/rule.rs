@@ -60,7 +60,9 @@ impl Rule {
             return Err(Refusal::Network);
         }
         let segments = plain_segments(call)?;
-        if is_sign_in(&segments) {
+        // Proxmox VE refuses tokens there itself; the gate does not count on it.
+        let is_api = segments.first().is_some_and(|first| first == "api2");
+        if is_api && pve_call::is_about_proof(segments.iter().skip(2).map(String::as_str)) {
             return Err(Refusal::SignInCall);
         }
         if !self.methods.contains(call.method) {
@@ -102,14 +104,6 @@ fn plain_segments(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
     };
     let segments: Vec<_> = beginning.into_iter().chain(read.path.segments()).map(str::to_owned).collect();
     if segments.iter().all(is_plain) { Ok(segments) } else { Err(Refusal::OddPath) }
-}
-
-/// Whether this is about passwords, tickets or second factors. Proxmox VE refuses tokens there itself;
-/// the gate does not count on it. More than [`pve_call::Class::SignIn`]: whatever the method.
-fn is_sign_in(segments: &[String]) -> bool {
-    let mut segments = segments.iter().map(String::as_str);
-    (segments.next(), segments.nth(1)) == (Some("api2"), Some("access"))
-        && matches!(segments.next(), Some("ticket" | "vncticket" | "openid" | "tfa" | "password"))
 }
 
 /// The name of an API token: `user@realm!id`.

@@ -110,28 +110,16 @@ impl Class {
             | Self::Unreadable => false,
         }
     }
-
-    /// Whether nothing can come of such a call but that somebody reads what they may read.
-    #[must_use]
-    pub const fn only_reads(self) -> bool {
-        match self {
-            Self::Page | Self::Read | Self::Poll => true,
-            Self::Reach
-            | Self::Download
-            | Self::SignIn
-            | Self::Renewal
-            | Self::Upload
-            | Self::Console
-            | Self::Tunnel
-            | Self::Shell
-            | Self::Change
-            | Self::Destructive
-            | Self::Nothing
-            | Self::NotOffered
-            | Self::Unreadable => false,
-        }
-    }
 }
+
+/// Whether a path of the API, without its format, is about passwords, tickets or second factors: what people
+/// prove themselves by, whatever the method.
+#[must_use]
+pub fn is_about_proof<'a>(mut segments: impl Iterator<Item = &'a str>) -> bool {
+    segments.next() == Some("access") && segments.next().is_some_and(|segment| ABOUT_PROOF.contains(&segment))
+}
+
+const ABOUT_PROOF: [&str; 5] = ["ticket", "vncticket", "openid", "tfa", "password"];
 
 type Row = (&'static str, Class);
 
@@ -315,15 +303,21 @@ mod tests {
     }
 
     #[test]
-    fn the_words_differ_and_each_class_has_one() {
-        let words: BTreeSet<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
-        assert_eq!(words.len(), Class::ALL.len());
+    fn every_sign_in_is_about_proof() {
+        let sign_ins: Vec<_> = POST.iter().filter(|(_, class)| *class == Class::SignIn).collect();
+        assert_eq!(sign_ins.len(), 4);
+        for (pattern, _) in sign_ins {
+            assert!(is_about_proof(pattern.split('/').skip(1)), "{pattern}");
+        }
+        assert!(is_about_proof(["access", "tfa", "root@pam"].into_iter()));
+        for other in [&["access"][..], &["access", "users"], &["pools", "ticket"], &[]] {
+            assert!(!is_about_proof(other.iter().copied()), "{other:?}");
+        }
     }
 
     #[test]
-    fn what_only_reads_never_winds_the_clock() {
-        for class in Class::ALL {
-            assert!(!(class.only_reads() && class.winds_idle_clock()), "{class:?}");
-        }
+    fn the_words_differ_and_each_class_has_one() {
+        let words: BTreeSet<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
+        assert_eq!(words.len(), Class::ALL.len());
     }
 }

@@ -15,7 +15,7 @@ mod path;
 
 use http::Method;
 
-pub use catalogue::Class;
+pub use catalogue::{Class, is_about_proof};
 pub use parameters::{BodyKind, Parameters};
 pub use path::{Format, NormalPath, Place};
 
