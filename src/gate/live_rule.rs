@@ -5,6 +5,7 @@
 //! absolute limit of a session does; a rule that was removed ends with the restart that takes it out.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use super::{
     Settings,
     affinity::Pin,
-    api_token::{self, Call, Claim, Presented, Proof, Refusal, Rule},
+    api_token::{self, Call, Claim, Presented, Proof, Refusal, Rule, TokenId},
 };
 use crate::{
     accept::ClientAddr,
@@ -54,8 +55,8 @@ pub(super) struct LiveRule {
     refusals: Limiter,
     /// Until when the token is not shown to Proxmox VE again.
     held_until: AtomicI64,
-    /// A tunnel is opened where its ticket was made.
-    pub(super) node: Pin,
+    /// A tunnel is opened where its ticket was made, perhaps by another rule of the token: they share it.
+    pub(super) node: Arc<Pin>,
     over: watch::Sender<bool>,
 }
 
@@ -81,19 +82,20 @@ impl From<Refusal> for Refused {
 
 impl LiveRules {
     pub(super) fn new(settings: &Settings, key: Key, clock: &Arc<dyn Clock>) -> Self {
-        let live = |rule: &Rule| {
+        let mut nodes: HashMap<&TokenId, Arc<Pin>> = HashMap::new();
+        let live = settings.api_rules.iter().map(|rule| {
             Arc::new(LiveRule {
                 rule: rule.clone(),
                 requests: Limiter::new(Quota::per_minute(rule.rate), clock),
                 refusals: Limiter::new(Quota::per_minute(A_MINUTE), clock),
                 held_until: AtomicI64::new(i64::MIN),
-                node: Pin::default(),
+                node: nodes.entry(&rule.token).or_default().clone(),
                 over: watch::Sender::new(rule.is_over(clock.now())),
             })
-        };
+        });
         Self {
             key,
-            live: settings.api_rules.iter().map(live).collect(),
+            live: live.collect(),
             rules: settings.api_rules.clone(),
             refused: SignInRate::new(settings.sign_ins_a_minute, clock.clone()),
         }

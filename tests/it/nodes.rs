@@ -151,6 +151,73 @@ async fn each_node_is_held_to_its_own_pin() {
 }
 
 #[tokio::test]
+async fn one_node_is_held_to_its_pin_and_another_to_its_authority_and_neither_to_the_others() {
+    let recording = || pvegate::demo::Settings { record_raw_bytes: true, ..pvegate::demo::Settings::quick() };
+    let (one, two) = (Pve::with(recording()).await, Pve::with(recording()).await);
+    let pin = |pve: &Pve| format!("fingerprint = \"{}\"", pve.pin);
+    let ca = |pve: &Pve| format!("ca = \"{}\"", pve.ca_pem.display());
+
+    // Swapped: each would be good for the other.
+    let swapped = TestGate::recipe(&one).trusting(&pin(&two)).beside_at(two.addr(), &ca(&one)).start().await;
+    let mut alice = swapped.person("alice").await;
+    for _ in 0..3 {
+        assert_eq!(alice.client.get("/api2/json/version").await.status, 502);
+    }
+    for pve in [&one, &two] {
+        assert!(pve.connections_seen() > 0, "it was asked who it is");
+        assert_eq!(pve.requests_seen(), 0);
+        assert!(pve.raw_bytes().iter().all(Vec::is_empty), "and was sent nothing");
+    }
+
+    let gate = TestGate::recipe(&one).trusting(&pin(&one)).beside_at(two.addr(), &ca(&two)).start().await;
+    for number in 0..40 {
+        let mut person = gate.person(&format!("person{number}")).await;
+        assert_eq!(person.client.get("/standin/echo-head").await.status, 200);
+        if one.requests_seen() > 0 && two.requests_seen() > 0 {
+            return;
+        }
+    }
+    panic!("of 40 sessions none went to one of the nodes");
+}
+
+#[tokio::test]
+async fn a_token_stays_on_one_node_under_all_its_rules_and_fails_over_with_them() {
+    const TOKEN: &str = "root@pam!demo";
+    const SECRET: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
+    let (one, two) = (Pve::start().await, Pve::start().await);
+    let lines = |path: &str| format!("from = [\"127.0.0.0/8\"]\npaths = [\"{path}\"]\nrate = 1000");
+    let gate = TestGate::recipe(&one)
+        .beside(&two)
+        .set("upstream.health_interval", "100ms")
+        .rule(TOKEN, SECRET, &lines("/api2/json/version"))
+        .rule(TOKEN, SECRET, &lines("/api2/json/nodes"))
+        .start()
+        .await;
+    let mut program = gate.client().with("authorization", &format!("PVEAPIToken={TOKEN}={SECRET}"));
+    let mut ask = async |path: &str| assert_eq!(program.get(path).await.status, 200, "{path}");
+
+    for _ in 0..5 {
+        ask("/api2/json/version").await;
+        ask("/api2/json/nodes").await;
+    }
+    let mut seen = [one.requests_seen(), two.requests_seen()];
+    let (home, other) = if seen[0] > 0 { (one, two) } else { (two, one) };
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 10]);
+
+    let home = home.fall().await;
+    // By one rule only; the other has nothing to do while its node is down.
+    ask("/api2/json/version").await;
+    assert_eq!(other.requests_seen(), 1);
+    let home = home.rise();
+    until("the node is up", async || !events(&gate, "node-up").is_empty()).await;
+    ask("/api2/json/nodes").await;
+    ask("/api2/json/version").await;
+
+    assert_eq!((home.requests_seen(), other.requests_seen()), (0, 3), "both rules have moved");
+}
+
+#[tokio::test]
 async fn what_a_node_was_sent_before_it_died_is_not_sent_to_another() {
     let (one, two, gate) = cluster().await;
     let mut alice = gate.person("alice").await;
