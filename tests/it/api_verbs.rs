@@ -2,11 +2,13 @@
 //! asked for.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
+use ipnet::IpNet;
+use pvegate::store::{AutomaticBan, Store as _};
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Pve, TestGate, pvegate, pvegate_told};
+use crate::harness::{Ended, Pve, START, TestGate, pvegate, pvegate_told};
 
 const TOKEN: &str = "root@pam!demo";
 const SECRET: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
@@ -137,8 +139,18 @@ async fn every_decision_is_explained_by_the_rule_that_makes_it() {
     drop(bob);
     assert_eq!(place.run(&["user", "disable", "bob", "--reason", "gone"]).await.code, Some(0));
 
+    assert_eq!(place.run(&["ban", "add", "10.7.7.7"]).await.code, Some(0));
+    // Verbs go by the machine's own time: the test gate's is long ago, and so is the end of this one.
+    let over: IpNet = "10.8.8.8/32".parse().unwrap();
+    let banned = place.gate.store().ban(over, "failed_sign_ins", START, &|_| Duration::from_secs(600));
+    assert!(matches!(banned.unwrap(), AutomaticBan::Now(_)));
+
     #[rustfmt::skip]
     let table: &[(&[&str], &str, &str, &str)] = &[
+        (&["10.7.7.7"],                                                 "refused",   "ban of 10.7.7.7/32",          "banned"),
+        (&["::ffff:10.7.7.7", "--user", "alice"],                       "refused",   "ban of 10.7.7.7/32",          "banned"),
+        (&["10.7.7.8", "--user", "alice"],                              "forwarded", "sessions",                    "living session"),
+        (&["10.8.8.8", "--user", "alice"],                              "forwarded", "sessions",                    "living session"),
         (&["203.0.113.9"],                                              "refused",   "access.allow",                "no allowed network"),
         (&["10.66.1.1"],                                                "refused",   "access.deny[0] = 10.66.0.0/16", "denied network"),
         (&["::ffff:10.66.1.1"],                                         "refused",   "access.deny[0] = 10.66.0.0/16", "denied network"),
