@@ -45,6 +45,11 @@ const SOURCES: usize = 1 << 16;
 pub enum Offence {
     /// A sign-in, a recovery code or an invitation that was not good.
     FailedSignIn,
+    /// An API token that no rule has, a wrong secret of one, or a field that is no whole token.
+    WrongToken,
+    /// A sign-in that Proxmox VE itself refused. Only who is signed in at the gate gets that far, and a source
+    /// with a living session is exempt: as long as both hold, this bans nobody.
+    FailedPveSignIn,
     /// An attempt to sign in beyond the source's rate.
     SignInFlood,
     /// A request that no browser and no correct program would send.
@@ -64,6 +69,8 @@ impl Offence {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FailedSignIn => "failed_sign_ins",
+            Self::WrongToken => "wrong_api_tokens",
+            Self::FailedPveSignIn => "failed_upstream_sign_ins",
             Self::SignInFlood => "sign_in_flood",
             Self::MalformedRequest => "malformed_requests",
             Self::RequestFlood => "request_flood",
@@ -74,7 +81,11 @@ impl Offence {
     /// What it weighs. A refused request or connection costs little, and honest ones come in bursts.
     const fn points(self) -> u32 {
         match self {
-            Self::FailedSignIn | Self::SignInFlood | Self::MalformedRequest => POINTS,
+            Self::FailedSignIn
+            | Self::WrongToken
+            | Self::FailedPveSignIn
+            | Self::SignInFlood
+            | Self::MalformedRequest => POINTS,
             Self::RequestFlood | Self::ConnectionFlood => 1,
         }
     }
@@ -86,6 +97,20 @@ impl Offence {
             (Action::SignIn | Action::RecoveryUse | Action::InviteUse, Outcome::Failure) => {
                 Some(Self::FailedSignIn)
             }
+            (Action::ApiTokenRefuse, _) => match event.reason.as_ref()?.word {
+                // No page can make a browser send such a field: it is asked first (Fetch §4.8).
+                "token_unknown" | "token_malformed" | "token_attempts" => Some(Self::WrongToken),
+                // Without any rule there is nothing to guess; whoever is refused by a rule has proven its
+                // secret, and so has whoever polls with a token that Proxmox VE does not accept any more.
+                _ => None,
+            },
+            (Action::UpstreamSignIn, Outcome::Failure) => match event.reason.as_ref()?.word {
+                "upstream_password" | "upstream_second_factor" | "upstream_openid" | "upstream_ticket" => {
+                    Some(Self::FailedPveSignIn)
+                }
+                // Proxmox VE judged nothing.
+                _ => None,
+            },
             (Action::Refuse, _) => match event.reason.as_ref()?.word {
                 "rate" => Some(Self::SignInFlood),
                 "bad_head" => Some(Self::MalformedRequest),
@@ -104,6 +129,8 @@ impl From<Offence> for Reason {
     fn from(offence: Offence) -> Self {
         let text = match offence {
             Offence::FailedSignIn => "sign-ins from this source failed again and again",
+            Offence::WrongToken => "API tokens from this source were wrong again and again",
+            Offence::FailedPveSignIn => "sign-ins to Proxmox VE from this source failed again and again",
             Offence::SignInFlood => "this source attempted to sign in far more often than it may",
             Offence::MalformedRequest => "this source sent malformed requests again and again",
             Offence::RequestFlood => "this source sent far more requests than it may",
@@ -266,11 +293,28 @@ mod tests {
     fn only_what_no_browser_can_be_made_to_do_counts_against_a_source() {
         let refused = |word| Event::new(Action::Refuse, Outcome::Failure).because(Reason::new(word, ""));
         let failed = |action| Event::new(action, Outcome::Failure);
+        let token = |word| failed(Action::ApiTokenRefuse).because(Reason::new(word, ""));
+        let upstream = |word| failed(Action::UpstreamSignIn).because(Reason::new(word, ""));
         #[rustfmt::skip]
         let table = [
             ("failed sign-in",        failed(Action::SignIn),                            Some(Offence::FailedSignIn)),
             ("failed recovery code",  failed(Action::RecoveryUse),                       Some(Offence::FailedSignIn)),
             ("failed invitation",     failed(Action::InviteUse),                         Some(Offence::FailedSignIn)),
+            ("wrong token or secret", token("token_unknown"),                            Some(Offence::WrongToken)),
+            ("no whole token",        token("token_malformed"),                          Some(Offence::WrongToken)),
+            ("token flood",           token("token_attempts"),                           Some(Offence::WrongToken)),
+            ("no rule to guess at",   token("token_no_rules"),                           None),
+            ("outside its rule",      token("token_path"),                               None),
+            ("after its rule",        token("token_expired"),                            None),
+            ("over its rate",         token("token_rate"),                               None),
+            ("401 from Proxmox VE",   token("token_upstream"),                           None),
+            ("password there",        upstream("upstream_password"),                     Some(Offence::FailedPveSignIn)),
+            ("second factor there",   upstream("upstream_second_factor"),                Some(Offence::FailedPveSignIn)),
+            ("OpenID there",          upstream("upstream_openid"),                       Some(Offence::FailedPveSignIn)),
+            ("console ticket there",  upstream("upstream_ticket"),                       Some(Offence::FailedPveSignIn)),
+            ("a fault there",         upstream("upstream_fault"),                        None),
+            ("an unclear answer",     upstream("upstream_unclear"),                      None),
+            ("guesses held back",     refused("upstream_guesses_user"),                  None),
             ("sign-in",               Event::new(Action::SignIn, Outcome::Success),      None),
             ("sign-in flood",         refused("rate"),                                   Some(Offence::SignInFlood)),
             ("malformed head",        refused("bad_head"),                               Some(Offence::MalformedRequest)),

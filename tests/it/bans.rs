@@ -176,3 +176,72 @@ async fn a_command_bans_and_lifts_at_every_gate_within_a_second_and_survives_a_r
     assert_eq!(words.iter().filter(|word| **word == "ban-add").count(), 2);
     assert_eq!(words.iter().filter(|word| **word == "ban-remove").count(), 1);
 }
+
+#[tokio::test]
+async fn who_tries_wrong_api_tokens_is_banned_and_who_polls_without_a_session_or_with_a_stale_token_is_not() {
+    const SECRET: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21";
+    const WRONG: &str = "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e22";
+    let pve = Pve::start().await;
+    let lines = "from = [\"127.0.0.0/8\"]\npaths = [\"/api2/json/version\"]\nrate = 1000";
+    let gate = recipe(&pve).rule("root@pam!stale", SECRET, lines).start().await;
+    let with = |address: &str, field: String| gate.client().from(address).with("authorization", &field);
+    let mut wrong_secret = with("127.0.0.66", format!("PVEAPIToken=root@pam!stale={WRONG}"));
+    let mut wrong_name = with("127.0.0.67", format!("PVEAPIToken=root@pam!nobody={SECRET}"));
+    let mut broken = with("127.0.0.68", "PVEAPIToken=".to_owned());
+    let mut stale = with("127.0.0.69", format!("PVEAPIToken=root@pam!stale={SECRET}"));
+    let mut outside = stale.clone().from("127.0.0.70");
+    let mut polling = gate.client().from("127.0.0.71");
+
+    for _ in 0..40 {
+        // Both are refused by Proxmox VE, or by what the gate learned from it; the rest by the gate.
+        assert!(matches!(stale.get("/api2/json/version").await.status.as_u16(), 401 | 429));
+        assert_eq!(outside.get("/api2/json/nodes").await.status, 403);
+        assert_eq!(polling.get("/api2/json/cluster/resources").await.status, 401);
+    }
+    let seen = pve.requests_seen();
+    for guesser in [&mut wrong_secret, &mut wrong_name, &mut broken] {
+        for _ in 0..20 {
+            assert_eq!(guesser.get("/api2/json/version").await.status, 401);
+        }
+        wait_until_kept_out(guesser).await;
+    }
+
+    assert_eq!(pve.requests_seen(), seen, "no guess reached Proxmox VE");
+    let told = bans(&gate);
+    let networks: Vec<_> = told.iter().map(|ban| ban["pvegate"]["network"].as_str().unwrap()).collect();
+    assert_eq!(networks, ["127.0.0.66/32", "127.0.0.67/32", "127.0.0.68/32"]);
+    assert!(told.iter().all(|ban| ban["pvegate"]["reason"] == "wrong_api_tokens"), "{told:?}");
+    for honest in [&stale, &outside, &polling] {
+        assert!(!is_kept_out(honest).await);
+    }
+}
+
+#[tokio::test]
+async fn failed_sign_ins_to_proxmox_ve_ban_nobody_who_is_signed_in_at_the_gate_wherever_they_went() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve).start().await;
+    let mut alice = gate.person("alice").await;
+    let mut carried = alice.client.clone().from("127.0.0.66");
+    // One user has so many guesses at a source; this is about the source.
+    let guess = async |client: &mut Client, number: usize| {
+        let user = format!("user{number}@pve");
+        let fields = [("username", user.as_str()), ("password", "wrong")];
+        assert_eq!(client.post_form("/api2/json/access/ticket", &fields).await.status, 401);
+    };
+
+    for number in 0..40 {
+        guess(&mut alice.client, number).await;
+    }
+    for number in 0..40 {
+        guess(&mut carried, number).await;
+    }
+    // Whoever was due before this one would be banned by now.
+    let mut stranger = gate.client().from("127.0.0.67");
+    fail(&mut stranger, 20).await;
+    wait_until_kept_out(&stranger).await;
+
+    assert!(!is_kept_out(&alice.client).await && !is_kept_out(&carried).await);
+    let told = bans(&gate);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["pvegate"]["network"], "127.0.0.67/32");
+}
