@@ -363,6 +363,13 @@ async fn another_name_of_the_gate_is_for_tokens_only() {
     );
     assert_eq!(ask(&gate.with_token(), "other.internal", HOST).await, 421);
     assert_eq!(pve.requests_seen(), before);
+    assert_eq!(ask(&alice.client, "pve.internal", "pve.internal").await, 421, "by either name");
+    assert_eq!(pve.requests_seen(), before);
+
+    assert_eq!(ask(&gate.with_token(), "pve.internal", "pve.internal").await, 200);
+    let seen = pve.requests().swap_remove(before);
+    assert_eq!(seen.values("host"), [b"pve.internal"], "as it was sent");
+    assert_eq!(seen.values("authorization"), [field(TOKEN, SECRET).as_bytes()]);
 }
 
 #[tokio::test]
