@@ -230,9 +230,16 @@ async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<
         Ok(request) => (request.method().clone(), request.uri().clone()),
         Err(refused) => (refused.head.method.clone(), refused.head.uri.clone()),
     };
+    let is_refused = incoming.is_err();
     let answering = pin!(answer(visitor, incoming));
     match caught(answering).await {
-        Ok(answer) => answer,
+        Ok(mut answer) => {
+            if is_refused {
+                // Whatever it is answered with: nobody knows where the next request would begin.
+                answer.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        }
         Err(panic) => {
             tracing::error!(
                 client.address = %visitor.client, http.request.method = %method, url.path = path.path(),

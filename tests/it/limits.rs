@@ -67,6 +67,24 @@ async fn a_source_that_sends_too_much_is_told_when_to_come_back_and_others_are_s
 }
 
 #[tokio::test]
+async fn a_malformed_head_ends_its_connection_also_where_it_is_too_much() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve).set("limits.request_burst", "60").set("limits.requests", "5").start().await;
+    let mut flood = gate.client().from("127.0.0.50");
+    let mut connection = flood.connect().await;
+    for _ in 0..60 {
+        flood.send_on(&mut connection, Method::GET, "/api2/json/x", Bytes::new()).await;
+    }
+    let mut wire = Wire::open(&flood).await;
+
+    wire.send(b"GET / HTTP/1.0\r\n\r\n").await;
+    let answer = wire.answer("GET").await.unwrap();
+
+    assert_eq!((answer.status, answer.closes), (429, true));
+    assert_eq!(wire.rest().await, (Vec::new(), true), "the gate closes");
+}
+
+#[tokio::test]
 async fn the_polling_of_an_expired_tab_is_never_too_much() {
     let pve = Pve::start().await;
     let defaults = recipe(&pve).set("limits.requests", "50").set("limits.request_burst", "400");

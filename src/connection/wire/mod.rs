@@ -218,8 +218,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
                 return Pin::new(&mut this.io).poll_read(context, into);
             }
             if this.end != End::Open {
-                // The answer is on its way; that the client has ended meanwhile must not stop it.
-                return Poll::Pending;
+                // The answer is on its way; that the client has ended meanwhile must not stop it. Once it is
+                // given nothing comes any more, also if it did not say that the connection closes.
+                let is_answered = this.phase.is_open_to(context.waker()) && !this.phase.is_stalled();
+                return if is_answered { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             let before = into.filled().len();
             if this.framer.is_at_end() && !this.phase.is_open_to(context.waker()) {
@@ -507,13 +509,16 @@ mod tests {
 
         let seen = available(&mut wire).await;
         let refused = phase.take_refused().unwrap();
+        let until_answered = available(&mut wire).await;
         answered(&phase);
-        let after = available(&mut wire).await;
+        let mut after = Vec::new();
+        let end = tokio::time::timeout(LIMITS.pause, wire.read_buf(&mut after)).await;
 
         assert_eq!(seen, b"HEAD / HTTP/1.1\r\n\r\n");
         assert_eq!((refused.refusal, refused.head.uri.path()), (HeadRefusal::Version, "/x"));
         assert_eq!(refused.head.headers["accept"], "text/html", "a person is to get a page");
-        assert_eq!(after, b"");
+        assert_eq!(until_answered, b"");
+        assert!(matches!(end, Ok(Ok(0))), "it ends with its answer, whatever that says: {end:?}");
     }
 
     #[tokio::test(start_paused = true)]
