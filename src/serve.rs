@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -163,7 +163,7 @@ async fn serve_requests(
         stages: stages.clone(),
         client,
         server_name: connection.server_name.clone(),
-        channel: Mutex::new(Arc::new(stages.upstream.channel(client.ip()))),
+        way: Mutex::new((client, Arc::new(stages.upstream.channel(client.ip())))),
         permit,
     };
     // A request has a box of its own, too: hyper keeps room for one as long as the connection is open.
@@ -181,8 +181,9 @@ struct Visitor<'a> {
     /// Who connected, or for whom a peer did.
     client: ClientAddr,
     server_name: Option<Arc<str>>,
-    /// The way of the last request: all have the same, unless a peer sends those of many clients.
-    channel: Mutex<Arc<Channel>>,
+    /// Who asked last, and the way of what they asked: all have the same, unless a peer sends the requests of
+    /// many clients.
+    way: Mutex<(ClientAddr, Arc<Channel>)>,
     permit: &'a ConnectionPermit,
 }
 
@@ -194,7 +195,16 @@ enum Unheard {
 
 impl Visitor<'_> {
     fn channel(&self) -> Arc<Channel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.way().1.clone()
+    }
+
+    /// Who asked last.
+    fn asking(&self) -> ClientAddr {
+        self.way().0
+    }
+
+    fn way(&self) -> MutexGuard<'_, (ClientAddr, Arc<Channel>)> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who asks: whoever is connected, or, where that is a peer, whom it names. Then the request goes a way
@@ -206,9 +216,9 @@ impl Visitor<'_> {
         };
         let ip = forwarded::client(fields, field, |ip| admission.is_peer(ip)).map_err(Unheard::Unnamed)?;
         admission.conveyed(ip).map_err(|refusal| Unheard::Refused(ip, refusal))?;
-        let channel = Arc::new(self.stages.upstream.channel(ip));
-        *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = channel;
-        Ok(ClientAddr::new(SocketAddr::new(ip, 0)))
+        let client = ClientAddr::new(SocketAddr::new(ip, 0));
+        *self.way() = (client, Arc::new(self.stages.upstream.channel(ip)));
+        Ok(client)
     }
 
     /// Whether whoever is connected speaks for others.
@@ -242,7 +252,7 @@ async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<
         }
         Err(panic) => {
             tracing::error!(
-                client.address = %visitor.client, http.request.method = %method, url.path = path.path(),
+                client.address = %visitor.asking(), http.request.method = %method, url.path = path.path(),
                 panic = message(&*panic), "a request ended in a panic"
             );
             let (mut outline, ()) = Request::new(()).into_parts();
@@ -421,7 +431,7 @@ async fn forward(
     let grounds = permitted.grounds().clone();
     match visitor.channel().forward(permitted).await {
         Ok(response) => {
-            gate.answered(visitor.client, &grounds, (&outline.method, &outline.uri), response.status());
+            gate.answered(client, &grounds, (&outline.method, &outline.uri), response.status());
             let hold = Some(response.body().hold());
             let response = match attempt {
                 Some(attempt) => attempt.read(response),

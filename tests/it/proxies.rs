@@ -171,6 +171,28 @@ async fn a_forwarding_field_is_believed_of_listed_peers_only_and_is_never_ignore
 }
 
 #[tokio::test]
+async fn a_token_that_proxmox_ve_refuses_is_told_with_the_client_and_not_with_its_peer() {
+    let (token, secret) = ("root@pam!stale", "6c2c5f0e-7f61-4c0a-9a57-3d1f6a3b9e21");
+    let pve = Pve::start().await;
+    let gate = recipe(&pve)
+        .set("server.forwarding_field", "X-Forwarded-For")
+        .rule(token, secret, "from = [\"203.0.113.0/24\"]\n")
+        .start()
+        .await;
+    let mut program = gate
+        .client()
+        .with("x-forwarded-for", "203.0.113.9")
+        .with("authorization", &format!("PVEAPIToken={token}={secret}"));
+
+    assert_eq!(program.get("/api2/json/version").await.status, 401);
+
+    assert_eq!(pve.requests_seen(), 1, "it is Proxmox VE that refuses");
+    let audit = gate.audit();
+    let told = audit.iter().find(|event| event["pvegate"]["reason"] == "token_upstream").unwrap();
+    assert_eq!(told["source"]["ip"], "203.0.113.9");
+}
+
+#[tokio::test]
 async fn a_client_in_person_gains_nothing_by_a_forwarding_field() {
     let pve = Pve::start().await;
     let gate = TestGate::recipe(&pve)
