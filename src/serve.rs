@@ -273,7 +273,7 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
     };
     let client = match visitor.asks(fields) {
         Ok(client) => client,
-        Err(unheard) => return unheard_of(visitor, &head_of(incoming), unheard),
+        Err(unheard) => return unheard_of(visitor, incoming, unheard),
     };
     if let Err(too_many) = visitor.stages.admission.request(client.ip()) {
         return too_many_requests(gate, client, &head_of(incoming), too_many);
@@ -289,14 +289,7 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
     let checked = match incoming.and_then(|incoming| head::check(incoming, &rules)) {
         Ok(checked) => checked,
         Err(refused) => {
-            gate.audit().record(
-                &Event::new(Action::Refuse, Outcome::Failure)
-                    .from(client.ip())
-                    .asked(&refused.head.method, &refused.head.uri)
-                    .because(head_reason(refused.refusal)),
-            );
-            let reply = gate.portal().head_refused(refused.refusal, &refused.head, gate.now());
-            return own(reply);
+            return bad_head(gate, client, &refused);
         }
     };
     match decide(gate, client, checked).await {
@@ -313,6 +306,16 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
             answer
         }
     }
+}
+
+fn bad_head(gate: &Gate, client: ClientAddr, refused: &RefusedHead) -> Answer {
+    gate.audit().record(
+        &Event::new(Action::Refuse, Outcome::Failure)
+            .from(client.ip())
+            .asked(&refused.head.method, &refused.head.uri)
+            .because(head_reason(refused.refusal)),
+    );
+    own(gate.portal().head_refused(refused.refusal, &refused.head, gate.now()))
 }
 
 fn head_of(incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> request::Parts {
@@ -359,15 +362,30 @@ fn too_many_requests(
     own(reply)
 }
 
-/// A peer's request without a client who may ask.
-fn unheard_of(visitor: &Visitor<'_>, head: &request::Parts, unheard: Unheard) -> Answer {
+/// A peer's request without a client who may ask. One that names nobody counts for the peer.
+fn unheard_of(
+    visitor: &Visitor<'_>,
+    incoming: Result<Request<Incoming>, Box<RefusedHead>>,
+    unheard: Unheard,
+) -> Answer {
     let gate = &visitor.stages.gate;
+    let peer = visitor.client;
+    if let Unheard::Unnamed(_) = unheard
+        && let Err(too_many) = visitor.stages.admission.request(peer.ip())
+    {
+        return too_many_requests(gate, peer, &head_of(incoming), too_many);
+    }
+    let head = match (incoming, &unheard) {
+        // What is cut off before the field is not the peer's fault.
+        (Err(refused), Unheard::Unnamed(_)) => return bad_head(gate, peer, &refused),
+        (incoming, Unheard::Refused(..) | Unheard::Unnamed(_)) => head_of(incoming),
+    };
     let (ip, reason, reply) = match unheard {
         Unheard::Unnamed(error) => {
-            (visitor.client.ip(), Reason::from(error), gate.portal().client_unnamed(head, gate.now()))
+            (peer.ip(), Reason::from(error), gate.portal().client_unnamed(&head, gate.now()))
         }
         Unheard::Refused(ip, refusal) => {
-            (ip, Reason::from(refusal), gate.portal().address_refused(ip, head, gate.now()))
+            (ip, Reason::from(refusal), gate.portal().address_refused(ip, &head, gate.now()))
         }
     };
     gate.audit().record(

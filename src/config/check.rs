@@ -82,7 +82,7 @@ pub(super) fn check(
             requests: requests?,
             bans: bans?,
         },
-        connection: connection?,
+        connection: connection::Settings { forwarding_field, ..connection? },
         gate: gate::Settings {
             public_url: public_url?.value,
             session: session?,
@@ -407,6 +407,7 @@ impl Check<'_> {
             head: head?.value,
             idle: idle?.value,
             pause: pause?.value,
+            forwarding_field: None,
         })
     }
 

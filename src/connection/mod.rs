@@ -19,7 +19,7 @@ pub mod wire;
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
-use http::{Request, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub idle: Duration,
     /// How long somebody who is signed in may take nothing of an answer.
     pub pause: Duration,
+    /// The field in which a peer names its client; it is kept of a head that is refused, too.
+    pub forwarding_field: Option<HeaderName>,
 }
 
 /// A connection whose TLS handshake is done.
@@ -122,7 +124,7 @@ where
         let phase = Phase::default();
         let limits = Limits { head: settings.head, idle: settings.idle, pause: settings.pause };
         let io = Deadlines::new(self.stream, phase.clone(), limits);
-        let io = Wire::new(io, phase.clone(), limits);
+        let io = Wire::new(io, phase.clone(), limits).keeping(settings.forwarding_field.clone());
         let service = service_fn(|request| {
             let answer = serve(phase.take_refused().map_or(Ok(request), Err));
             let phase = &phase;

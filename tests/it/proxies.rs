@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::harness::{Client, Person, Pve, Recipe, Scratch, TestGate, until};
+use crate::harness::{Client, Person, Pve, Recipe, Scratch, TestGate, Wire, until};
 
 /// Clients are at 203.0.113.0/24, the peer is 127.0.0.1.
 fn recipe(pve: &Pve) -> Recipe {
@@ -134,7 +134,7 @@ async fn a_forwarding_field_is_believed_of_listed_peers_only_and_is_never_ignore
     let pve = Pve::start().await;
     let gate = recipe(&pve).set("server.forwarding_field", "X-Forwarded-For").start().await;
     let link = gate.invite("alice");
-    let client = gate.client().with("x-forwarded-for", "10.1.1.1, 203.0.113.9, 127.0.0.1");
+    let client = gate.client().with("x-forwarded-for", "junk, 10.1.1.1, 203.0.113.9, 127.0.0.1");
     let mut alice = Person::enrol_with(client, &gate, "alice", &link).await;
 
     assert_eq!(alice.client.get("/api2/json/version").await.status, 401, "of Proxmox VE itself");
@@ -148,7 +148,7 @@ async fn a_forwarding_field_is_believed_of_listed_peers_only_and_is_never_ignore
     let table = [
         ("missing",      None,                          400, "127.0.0.1",    "forwarding_field"),
         ("a word",       Some("unknown"),               400, "127.0.0.1",    "forwarding_field"),
-        ("a word left",  Some("unknown, 203.0.113.9"),  400, "127.0.0.1",    "forwarding_field"),
+        ("a word right", Some("203.0.113.9, unknown"),  400, "127.0.0.1",    "forwarding_field"),
         ("denied",       Some("203.0.113.66"),          403, "203.0.113.66", "address"),
         ("not allowed",  Some("10.0.0.1"),              403, "10.0.0.1",     "address"),
     ];
@@ -190,6 +190,35 @@ async fn a_token_that_proxmox_ve_refuses_is_told_with_the_client_and_not_with_it
     let audit = gate.audit();
     let told = audit.iter().find(|event| event["pvegate"]["reason"] == "token_upstream").unwrap();
     assert_eq!(told["source"]["ip"], "203.0.113.9");
+}
+
+#[tokio::test]
+async fn a_malformed_head_through_a_peer_is_its_clients_and_one_without_a_client_the_peers() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve)
+        .set("server.forwarding_field", "X-Forwarded-For")
+        .set("limits.request_burst", "60")
+        .start()
+        .await;
+    let ask = async |head: &[u8]| {
+        let mut wire = Wire::open(&gate.client()).await;
+        wire.send(head).await;
+        wire.answer("GET").await.unwrap().status
+    };
+    let named = b"GET / HTTP/1.1\r\nX-Forwarded-For: junk\r\nx-forwarded-for: 203.0.113.9\r\nX: \0\r\n\r\n";
+
+    assert_eq!(ask(named).await, 400);
+    assert_eq!(refused(&gate, "203.0.113.9").as_deref(), Some("bad_head"));
+    assert_eq!(refused(&gate, "127.0.0.1"), None);
+    assert_eq!(ask(b"GET / HTTP/1.1\r\nX: \0\r\n\r\n").await, 400);
+    assert_eq!(refused(&gate, "127.0.0.1").as_deref(), Some("bad_head"));
+
+    // Who names nobody is held back as the peer, and whom it names is not.
+    for _ in 0..59 {
+        assert_eq!(gate.client().get("/").await.status, 400);
+    }
+    assert_eq!(gate.client().get("/").await.status, 429);
+    assert_eq!(ask(named).await, 400);
 }
 
 #[tokio::test]

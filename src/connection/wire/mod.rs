@@ -53,6 +53,8 @@ pub(super) struct Wire<IO> {
     /// How many of the next ones it may have.
     approved: usize,
     limits: Limits,
+    /// What else is kept of a head that is refused: who sent it.
+    forwarding_field: Option<HeaderName>,
     awaited: Awaited,
     alarm: Pin<Box<Sleep>>,
     end: End,
@@ -94,10 +96,16 @@ impl<IO> Wire<IO> {
             given: 0,
             approved: 0,
             limits,
+            forwarding_field: None,
             awaited: Awaited::First,
             alarm: Box::pin(sleep(limits.head)),
             end: End::Open,
         }
+    }
+
+    /// Keeps this field of a head that is refused.
+    pub(super) fn keeping(self, forwarding_field: Option<HeaderName>) -> Self {
+        Self { forwarding_field, ..self }
     }
 
     /// Asks the framer about what is held. `Err`: what hyper is told instead.
@@ -128,7 +136,7 @@ impl<IO> Wire<IO> {
         match refusal {
             Refusal::Body(refusal) => Err(io::Error::new(io::ErrorKind::InvalidData, refusal)),
             Refusal::Head(refusal) => {
-                let refused = outline(refused, refusal);
+                let refused = outline(refused, refusal, self.forwarding_field.as_ref());
                 // The answer to HEAD has no body, whatever is wrong with the rest.
                 let method = if refused.head.method == Method::HEAD { "HEAD" } else { "GET" };
                 self.held = format!("{method} / HTTP/1.1\r\n\r\n").into_bytes();
@@ -332,8 +340,8 @@ impl<IO> fmt::Debug for Wire<IO> {
     }
 }
 
-/// What the page and the log say about a head that was refused.
-fn outline(bytes: &[u8], refusal: HeadRefusal) -> Box<RefusedHead> {
+/// What the page and the log say about a head that was refused, and by whom it was sent.
+fn outline(bytes: &[u8], refusal: HeadRefusal, forwarding_field: Option<&HeaderName>) -> Box<RefusedHead> {
     const SHOWN: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
     let found = head::outline(bytes, SHOWN.each_ref().map(HeaderName::as_str));
     let text = |range: Option<std::ops::Range<usize>>| bytes.get(range?);
@@ -349,7 +357,24 @@ fn outline(bytes: &[u8], refusal: HeadRefusal) -> Box<RefusedHead> {
             head.headers.insert(name, value);
         }
     }
+    // All lines of it: the client stands in the last that is not a peer's.
+    if let Some(name) = forwarding_field {
+        for value in lines_of(bytes, name) {
+            head.headers.append(name, value);
+        }
+    }
     Box::new(RefusedHead { head, refusal })
+}
+
+/// The values of a field in a head that was refused, in order.
+fn lines_of(bytes: &[u8], name: &HeaderName) -> impl Iterator<Item = HeaderValue> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.skip(1).take_while(|line| !line.is_empty()).filter_map(move |line| {
+        let (found, value) = line.split_at_checked(name.as_str().len())?;
+        let value =
+            value.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name.as_str().as_bytes()))?;
+        HeaderValue::from_bytes(value.trim_ascii()).ok()
+    })
 }
 
 #[cfg(test)]
