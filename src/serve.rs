@@ -207,8 +207,8 @@ impl Visitor<'_> {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who asks: whoever is connected, or, where that is a peer, whom it names. Then the request goes a way
-    /// of its own to the upstream: what is two people's never shares one.
+    /// Who asks: whoever is connected, or, where that is a peer, whom it names. Another one's request than the
+    /// last goes a way of its own to the upstream: what is two clients' never shares one.
     fn asks(&self, fields: &HeaderMap) -> Result<ClientAddr, Unheard> {
         let admission = &self.stages.admission;
         let Some(field) = self.stages.accept.forwarding_field.as_ref().filter(|_| self.is_peer()) else {
@@ -217,7 +217,10 @@ impl Visitor<'_> {
         let ip = forwarded::client(fields, field, |ip| admission.is_peer(ip)).map_err(Unheard::Unnamed)?;
         admission.conveyed(ip).map_err(|refusal| Unheard::Refused(ip, refusal))?;
         let client = ClientAddr::new(SocketAddr::new(ip, 0));
-        *self.way() = (client, Arc::new(self.stages.upstream.channel(ip)));
+        let mut way = self.way();
+        if way.0.ip() != ip {
+            *way = (client, Arc::new(self.stages.upstream.channel(ip)));
+        }
         Ok(client)
     }
 

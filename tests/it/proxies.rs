@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::Method;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -219,6 +221,32 @@ async fn a_malformed_head_through_a_peer_is_its_clients_and_one_without_a_client
     }
     assert_eq!(gate.client().get("/").await.status, 429);
     assert_eq!(ask(named).await, 400);
+}
+
+#[tokio::test]
+async fn a_peers_requests_for_one_client_share_an_upstream_connection_and_those_for_two_do_not() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve).set("server.forwarding_field", "X-Forwarded-For").start().await;
+    let link = gate.invite("alice");
+    let client = gate.client().with("x-forwarded-for", "203.0.113.9");
+    let mut alice = Person::enrol_with(client, &gate, "alice", &link).await;
+    let mut elsewhere = gate.client().with("x-forwarded-for", "203.0.113.10");
+    for (name, value) in alice_cookies(&alice) {
+        elsewhere.set_cookie(&name, &value);
+    }
+    let mut connection = alice.client.connect().await;
+
+    for _ in 0..8 {
+        let reply = alice.client.send_on(&mut connection, Method::GET, "/", Bytes::new()).await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!((pve.requests_seen(), pve.connections_seen()), (8, 1));
+
+    for client in [&mut elsewhere, &mut alice.client] {
+        assert_eq!(client.send_on(&mut connection, Method::GET, "/", Bytes::new()).await.status, 200);
+    }
+    assert_eq!((pve.requests_seen(), pve.connections_seen()), (10, 3));
+    assert_eq!(told_upstream(&pve)[7..], ["203.0.113.9", "203.0.113.10", "203.0.113.9"]);
 }
 
 #[tokio::test]
