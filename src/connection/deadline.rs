@@ -50,13 +50,16 @@ impl<IO> Deadlines<IO> {
 
     /// Whether a write went on, or has waited for too long.
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() || self.phase.is_tunnel() {
-            if self.stalled.take().is_some() {
-                // The wait for the next request may begin now: a reader that was put off has to set its
-                // alarm.
-                self.phase.stalls(false);
-                context.waker().wake_by_ref();
-            }
+        if self.phase.is_tunnel() {
+            self.goes_on(context);
+            return written;
+        }
+        self.limit(context, written)
+    }
+
+    fn limit<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.goes_on(context);
             return written;
         }
         let (phase, limits) = (&self.phase, &self.limits);
@@ -74,6 +77,15 @@ impl<IO> Deadlines<IO> {
         }
         ready!(stalled.limit.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    /// Nothing is waited for any more.
+    fn goes_on(&mut self, context: &mut Context<'_>) {
+        if self.stalled.take().is_some() {
+            // The wait for the next request may begin now: a reader that was put off has to set its alarm.
+            self.phase.stalls(false);
+            context.waker().wake_by_ref();
+        }
     }
 }
 
@@ -101,7 +113,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Deadlines<IO> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.io).poll_shutdown(context);
+        // Not even a console's end may wait for ever.
+        this.limit(context, shut)
     }
 
     fn poll_write_vectored(
@@ -155,6 +170,41 @@ mod tests {
         phase.tunnel();
         let console = tokio::time::timeout(Duration::from_secs(3600), server.write_all(&[0; 1000]));
         assert!(console.await.is_err(), "it still waits");
+    }
+
+    /// A client that takes nothing any more, not even the end.
+    struct Full;
+
+    impl AsyncWrite for Full {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_the_client_does_not_take_has_a_minute_a_consoles_too() {
+        for is_tunnel in [false, true] {
+            let phase = Phase::default();
+            phase.busy();
+            if is_tunnel {
+                phase.tunnel();
+            }
+            let mut server = Deadlines::new(Full, phase, LIMITS);
+            let start = Instant::now();
+
+            let ended = tokio::time::timeout(LIMITS.pause * 2, server.shutdown()).await;
+
+            let error = ended.unwrap().unwrap_err();
+            assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+        }
     }
 
     #[tokio::test(start_paused = true)]
