@@ -178,7 +178,7 @@ async fn a_token_that_proxmox_ve_refuses_is_told_with_the_client_and_not_with_it
     let pve = Pve::start().await;
     let gate = recipe(&pve)
         .set("server.forwarding_field", "X-Forwarded-For")
-        .rule(token, secret, "from = [\"203.0.113.0/24\"]\n")
+        .rule(token, secret, "from = [\"203.0.113.0/24\"]\npaths = [\"/api2/json/version\"]")
         .start()
         .await;
     let mut program = gate
