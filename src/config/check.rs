@@ -189,6 +189,7 @@ impl Check<'_> {
             Ok(name) if form::TAKEN.contains(&name.as_str()) => {
                 "has another meaning between client and server"
             }
+            Ok(name) if name.as_str().contains('_') => "has a `_`, which pveproxy reads as `-`: write that",
             Ok(name) => return Some(name),
         };
         self.problem(

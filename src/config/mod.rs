@@ -212,6 +212,7 @@ mod tests {
                 ca = "/a""#,                                      Code::TwoUpstreams),
             (r#"upstream.send_client_ip = "X Real""#,             Code::BadFieldName),
             (r#"upstream.send_client_ip = "Host""#,               Code::BadFieldName),
+            (r#"upstream.send_client_ip = "X_Real_IP""#,          Code::BadFieldName),
             (r#"access.allow = []"#,                              Code::NobodyAllowed),
             (r#"access.allow = ["10.0.0.1"]"#,                    Code::BadNetwork),
             (r#"access.allow = ["10.0.0.1/8"]"#,                  Code::HostBits),

@@ -123,8 +123,8 @@ pub enum HeadRefusal {
     /// Another byte that no name has (RFC 9110 §5.1).
     #[error("a field name with bytes that do not belong there")]
     NameBytes,
-    /// `Content_Length`, `Transfer_Encoding`: pveproxy reads `_` as `-`.
-    #[error("a framing field written with an underscore")]
+    /// `Content_Length`, `Content_Type` and every other name with `_`: pveproxy reads it as `-`.
+    #[error("a field name with an underscore")]
     Disguised,
     /// A body with a method that has none.
     #[error("a body with a method that has none")]

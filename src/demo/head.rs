@@ -103,6 +103,12 @@ fn field(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     valid.then(|| (name.to_vec(), value.get(1..).unwrap_or_default().trim_ascii_start().to_vec()))
 }
 
+/// Whether Perl's `HTTP::Headers` takes one byte of a name for the other.
+fn same(byte: u8, known: u8) -> bool {
+    let read = |byte| if byte == b'_' { b'-' } else { byte };
+    read(byte).eq_ignore_ascii_case(&read(known))
+}
+
 /// Lines that end in LF, with or without CR.
 struct Lines<'a> {
     bytes: &'a [u8],
@@ -120,12 +126,13 @@ impl<'a> Lines<'a> {
 }
 
 impl Head {
-    /// All values of a field, joined with `", "`, as the real one sees them.
+    /// All values of a field, joined with `", "`, as the real one sees them: `_` in a name is `-` to it.
     pub(super) fn field(&self, name: &str) -> Option<Vec<u8>> {
         let values: Vec<&[u8]> = self
             .fields
             .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .filter(|(n, _)| n.len() == name.len())
+            .filter(|(n, _)| n.iter().zip(name.bytes()).all(|(byte, known)| same(*byte, known)))
             .map(|(_, value)| value.as_slice())
             .collect();
         (!values.is_empty()).then(|| values.join(b", ".as_slice()))

@@ -164,6 +164,35 @@ async fn the_body_of_a_sign_in_goes_up_byte_for_byte() {
     assert_eq!(sign_ins(&gate)[0].2, "root@pam");
 }
 
+/// pveproxy reads `_` in a name as `-`, so such a field would say something else to it than to the gate: that
+/// a guess is a renewal, which is not counted.
+#[tokio::test]
+async fn no_field_in_disguise_makes_a_guess_look_like_a_renewal() {
+    let pve = Pve::start().await;
+    let gate = gate(&pve).await;
+    let client = gate.person("alice").await.client;
+    let renewal = format!("&username=x@pam&password=PVE:x@pam:12345678::{}&x=", "A".repeat(344));
+    let body = json!({ "a": renewal, "username": "root@pam", "password": "guess" }).to_string();
+    let kinds = [
+        "Content_Type: application/json\r\n",
+        "content_type: application/json\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Type: application/json\r\n",
+        "Content-Type: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: application/json\r\nAccept_Encoding: gzip\r\n",
+    ];
+    let before = pve.requests_seen();
+    for kind in kinds {
+        let mut wire = Wire::open(&client).await;
+        let more = format!("{kind}Content-Length: {}\r\n", body.len());
+
+        wire.send((client.head("POST", JSON, &more) + &body).as_bytes()).await;
+
+        assert_eq!(wire.answer("POST").await.unwrap().status, 400, "{kind}");
+    }
+    assert_eq!(failures_seen(&pve), 0, "none of them is a guess");
+    assert_eq!(pve.requests_seen(), before, "none of them goes up");
+}
+
 #[tokio::test]
 async fn who_fails_too_often_is_stopped_before_pveproxy_hears_of_it_and_only_there() {
     let pve = Pve::start().await;

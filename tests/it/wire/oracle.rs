@@ -104,7 +104,8 @@ pub fn read(bytes: &[u8]) -> Verdict {
             "content-length" => same == 1 && length_of(value).is_some(),
             "upgrade" => same == 1 && is_upgrade(value),
             "transfer-encoding" => same == 1 && value.eq_ignore_ascii_case(b"chunked"),
-            other => !["content-length", "transfer-encoding"].contains(&other.replace('_', "-").as_str()),
+            "content-type" => same == 1,
+            other => !other.contains('_'),
         };
         if !sound {
             return refused;
