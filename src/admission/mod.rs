@@ -309,16 +309,23 @@ impl Admission {
             return;
         }
         if lock(&self.scores).add(source, offence, rules.after, self.clock.now()) {
-            let mut due = lock(&self.due);
-            if due.len() < DUE {
-                due.insert(source, offence);
-            }
+            self.is_due(source, offence);
         }
     }
 
-    /// Sources that are to be banned now, and for what; they are not named again.
+    /// Sources that are to be banned now, and for what; they are not named again, unless
+    /// [`Admission::is_due`].
     pub fn due_bans(&self) -> Vec<(SourcePrefix, Offence)> {
         std::mem::take(&mut *lock(&self.due)).into_iter().collect()
+    }
+
+    /// Takes note that a source is to be banned: for the first time, or again since its ban could not be
+    /// written.
+    pub fn is_due(&self, source: SourcePrefix, offence: Offence) {
+        let mut due = lock(&self.due);
+        if due.len() < DUE {
+            due.insert(source, offence);
+        }
     }
 
     /// By what sources are banned.

@@ -8,7 +8,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::{Gate, cookie};
 use crate::{
     account::EndReason,
-    admission::ban,
+    admission::{
+        SourcePrefix,
+        ban::{self, Offence},
+    },
     audit::{Action, Event, Outcome},
     secret::Purpose,
     store::{AutomaticBan, Ban, Change, Sessions, StoreError, StoreThread},
@@ -21,6 +24,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How often activity is written down.
 const WRITE_ACTIVITY: Duration = Duration::from_secs(5);
+
+/// Bans that are written at once: the rest of a flood is banned here and written after it.
+const BANS_A_TICK: usize = 32;
 
 /// How long the store may fail to answer before the gate answers nobody.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -38,8 +44,8 @@ impl Gate {
     /// Runs beside the requests until it is dropped. `follower` is a connection to the same store
     /// that nothing else uses: it sees what every other connection has written.
     pub async fn follow(&self, follower: StoreThread) {
-        // Apart, so that a write that takes long delays no revocation.
-        tokio::join!(self.listen(&follower), self.keep_house());
+        // Apart, so that a write that takes long delays no revocation, and closes nothing too late.
+        tokio::join!(self.listen(&follower), self.look_at_clocks(), self.keep_house());
     }
 
     /// Takes in what other gates and the command line have done.
@@ -66,7 +72,20 @@ impl Gate {
         }
     }
 
-    /// Looks at the clocks, and writes down what can wait.
+    /// Ends in time what is over by its times, and nothing that would wait for the store.
+    async fn look_at_clocks(&self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let now = self.clock.now();
+            self.audit.write_floods();
+            self.api_rules.sweep(now);
+            self.sessions.look_at_clocks(now);
+        }
+    }
+
+    /// Writes down what is over, whom to ban, and what can wait.
     async fn keep_house(&self) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,8 +94,6 @@ impl Gate {
         loop {
             tick.tick().await;
             let now = self.clock.now();
-            self.audit.write_floods();
-            self.api_rules.sweep(now);
             self.ban_offenders(now).await;
             self.end_what_is_over(now).await;
             self.write_history().await;
@@ -113,8 +130,10 @@ impl Gate {
         if activity.is_empty() {
             return;
         }
-        if let Err(error) = self.store.call(move |store| store.record_activity(&activity)).await {
-            tracing::warn!(error = %error, "activity of sessions could not be written down");
+        let written = self.store.call(move |store| store.record_activity(&activity).map(|()| activity));
+        match written.await {
+            Ok(activity) => self.sessions.activity_is_recorded(&activity),
+            Err(error) => tracing::warn!(error = %error, "activity of sessions could not be written down"),
         }
     }
 
@@ -188,17 +207,31 @@ impl Gate {
         Ok(())
     }
 
-    /// Bans whoever has offended enough, in the store and here.
+    /// Bans whoever has offended enough, in the store and here. Whom the store does not take now is banned
+    /// here for as long as a first ban lasts, and is due again.
     async fn ban_offenders(&self, now: Timestamp) {
+        let rules = self.admission.ban_rules();
+        let mut room = BANS_A_TICK;
         for (source, offence) in self.admission.due_bans() {
             let network = source.network();
-            let rules = self.admission.ban_rules().clone();
+            if room == 0 {
+                self.ban_here(source, offence);
+                continue;
+            }
+            room -= 1;
+            let length = rules.clone();
             let banned = self.store.call(move |store| {
-                store.ban(network, offence.as_str(), now, &|before| ban::length(&rules, before))
+                let banned =
+                    store.ban(network, offence.as_str(), now, &|before| ban::length(&length, before))?;
+                Ok((banned, store.ban_of(&network)?))
             });
-            match banned.await {
+            let banned = banned.await.map(|(banned, in_force)| {
+                // Whatever was set here meanwhile, the store's word holds.
+                self.admission.set_ban(network, in_force.as_ref().and_then(until));
+                banned
+            });
+            match banned {
                 Ok(AutomaticBan::Now(ban)) => {
-                    self.admission.set_ban(network, until(&ban));
                     self.audit.record(
                         &Event::new(Action::BanAdd, Outcome::Success)
                             .from(network.addr())
@@ -208,10 +241,20 @@ impl Gate {
                 }
                 Ok(AutomaticBan::Before | AutomaticBan::Spared) => {}
                 Err(error) => {
-                    tracing::warn!(error = %error, network = %network, "a ban could not be written")
+                    tracing::warn!(error = %error, network = %network, "a ban could not be written");
+                    self.ban_here(source, offence);
+                    // The others would wait as long and hear the same.
+                    room = 0;
                 }
             }
         }
+    }
+
+    fn ban_here(&self, source: SourcePrefix, offence: Offence) {
+        // The store may have taken its time since the tick.
+        self.admission
+            .set_ban(source.network(), Some(self.clock.now().plus(self.admission.ban_rules().first)));
+        self.admission.is_due(source, offence);
     }
 
     async fn end_what_is_over(&self, now: Timestamp) {
@@ -224,6 +267,9 @@ impl Gate {
             let id = session.id;
             let ended =
                 self.store.call(move |store| store.end_sessions(&Sessions::One(id), reason, now)).await;
+            if ended.is_ok() {
+                session.end_is_recorded();
+            }
             match ended {
                 // Another gate was quicker.
                 Ok(ended) if ended.is_empty() => {}
@@ -235,7 +281,11 @@ impl Gate {
                         .because(reason),
                 ),
                 Err(error) => {
-                    tracing::warn!(error = %error, "the end of a session could not be written down")
+                    tracing::warn!(error = %error, "the end of a session could not be written down");
+                    // The others would wait as long and hear the same, unless it is this row's own fault.
+                    if !matches!(error, StoreError::Corrupt { .. }) {
+                        return;
+                    }
                 }
             }
         }

@@ -137,7 +137,7 @@ impl LiveSessions {
         heard.ended.insert(id, reason);
         drop(heard);
         if let Some(session) = self.find(id) {
-            session.recorded_end.store(true, Ordering::Relaxed);
+            session.end_is_recorded();
             session.end(reason);
         }
     }
@@ -161,20 +161,33 @@ impl LiveSessions {
         }
     }
 
-    /// Looks at every clock: ends what is over by its times, forgets what nothing runs in any more, and
-    /// says which ends the store has to hear of.
+    /// Looks at every clock and ends here what is over by its times. Takes no store: what must close in time
+    /// waits for none. Only a session that seems idle is left for [`LiveSessions::sweep`], since another gate
+    /// may know better.
+    pub fn look_at_clocks(&self, now: Timestamp) {
+        for session in self.all() {
+            session.sweep_consoles(now, &self.limits);
+            if !session.seems_idle(&self.limits, now) {
+                // Ends it where it is over.
+                let _ = session.alive(&self.limits, now);
+            }
+        }
+    }
+
+    /// Ends what is over by its times, idle sessions too, forgets what nothing runs in any more, and says
+    /// which ends the store has to hear of: again and again, until [`LiveSession::end_is_recorded`].
     pub fn sweep(&self, now: Timestamp) -> Vec<(Arc<LiveSession>, EndReason)> {
+        self.look_at_clocks(now);
         let mut unheard = Vec::new();
         let mut gone = Vec::new();
         for session in self.all() {
-            session.sweep_consoles(now, &self.limits);
             let Err(reason) = session.alive(&self.limits, now) else { continue };
             // An idle session with an open console goes on in the store, so that whoever ends it there
             // ends the console too.
             if reason == EndReason::Idle && session.consoles() > 0 {
                 continue;
             }
-            if !session.recorded_end.swap(true, Ordering::Relaxed) {
+            if !session.recorded_end.load(Ordering::Relaxed) {
                 unheard.push((session, reason));
             } else if Arc::strong_count(&session) == 2 {
                 // Held by the map, and by the list that is walked here.
@@ -193,16 +206,27 @@ impl LiveSessions {
         self.all().into_iter().filter(|session| session.seems_idle(&self.limits, now)).collect()
     }
 
-    /// The activity that the store does not have yet.
+    /// The activity that the store does not have yet: again and again, until
+    /// [`LiveSessions::activity_is_recorded`].
+    #[must_use]
     pub fn unrecorded_activity(&self) -> Vec<(SessionId, Timestamp)> {
         self.all()
             .into_iter()
             .filter_map(|session| {
                 let at = session.last_active_at.load(Ordering::Relaxed);
-                let before = session.recorded_activity.swap(at, Ordering::Relaxed);
+                let before = session.recorded_activity.load(Ordering::Relaxed);
                 (at > before).then(|| (session.id, Timestamp::from_millis(at)))
             })
             .collect()
+    }
+
+    /// Takes note that the store has this activity.
+    pub fn activity_is_recorded(&self, activity: &[(SessionId, Timestamp)]) {
+        for (id, at) in activity {
+            if let Some(session) = self.find(*id) {
+                session.recorded_activity.fetch_max(at.millis(), Ordering::Relaxed);
+            }
+        }
     }
 
     fn all(&self) -> Vec<Arc<LiveSession>> {
@@ -286,6 +310,11 @@ impl LiveSession {
             }
             graver
         });
+    }
+
+    /// Takes note that the store has heard of its end.
+    pub fn end_is_recorded(&self) {
+        self.recorded_end.store(true, Ordering::Relaxed);
     }
 
     /// How many consoles are open in it.
@@ -493,7 +522,9 @@ mod tests {
     const HOUR: i64 = 3600;
 
     fn swept(sessions: &LiveSessions, now: Timestamp) -> Vec<(SessionId, EndReason)> {
-        sessions.sweep(now).into_iter().map(|(session, reason)| (session.id, reason)).collect()
+        let swept = sessions.sweep(now);
+        swept.iter().for_each(|(session, _)| session.end_is_recorded());
+        swept.into_iter().map(|(session, reason)| (session.id, reason)).collect()
     }
 
     fn at(secs: i64) -> Timestamp {
@@ -584,12 +615,12 @@ mod tests {
     fn what_is_over_is_forgotten_when_nothing_runs_in_it() {
         let (sessions, session) = sessions();
         let id = session.id;
-        sessions.sweep(at(13 * HOUR));
+        assert_eq!(swept(&sessions, at(13 * HOUR)).len(), 1);
+        assert_eq!(swept(&sessions, at(13 * HOUR)), []);
         assert!(sessions.find(id).is_some(), "something holds it");
 
         drop(session);
-        sessions.sweep(at(13 * HOUR));
-        sessions.sweep(at(13 * HOUR));
+        assert_eq!(swept(&sessions, at(13 * HOUR)), []);
 
         assert!(sessions.find(id).is_none());
     }
@@ -600,7 +631,28 @@ mod tests {
         session.touch(at(60));
         session.touch(at(30));
 
-        assert_eq!(sessions.unrecorded_activity(), [(session.id, at(60))]);
+        let told = sessions.unrecorded_activity();
+        assert_eq!(told, [(session.id, at(60))]);
+        assert_eq!(sessions.unrecorded_activity(), told, "the store did not take it");
+        session.touch(at(61));
+        sessions.activity_is_recorded(&told);
+        let told = sessions.unrecorded_activity();
+        assert_eq!(told, [(session.id, at(61))], "what came meanwhile is not taken for told");
+        sessions.activity_is_recorded(&told);
         assert_eq!(sessions.unrecorded_activity(), []);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_to_the_store_until_it_has_heard() {
+        let (sessions, session) = sessions();
+        let console = Lease::new(session.clone()).open_console(at(11 * HOUR));
+        session.touch(at(11 * HOUR + 1800));
+
+        sessions.look_at_clocks(at(12 * HOUR));
+
+        assert_eq!(console.over().await, ConsoleOver::Session(EndReason::Expired), "before any store hears");
+        assert_eq!(sessions.sweep(at(12 * HOUR)).len(), 1);
+        assert_eq!(swept(&sessions, at(12 * HOUR)).len(), 1, "the store did not take it");
+        assert_eq!(swept(&sessions, at(12 * HOUR)), []);
     }
 }

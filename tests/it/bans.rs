@@ -10,7 +10,7 @@ use pvegate::{
 use serde_json::Value;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
-use crate::harness::{Client, Ended, Person, Pve, Recipe, TestGate, pvegate, until};
+use crate::harness::{Client, Ended, Person, Pve, Recipe, TestGate, Wire, pvegate, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -244,4 +244,37 @@ async fn failed_sign_ins_to_proxmox_ve_ban_nobody_who_is_signed_in_at_the_gate_w
     let told = bans(&gate);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["pvegate"]["network"], "127.0.0.67/32");
+}
+
+#[tokio::test]
+async fn a_store_that_another_program_holds_delays_no_end_and_loses_no_ban() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve).set("limits.ban_after", "10").start().await;
+    let mut alice = gate.person("alice").await;
+    let mut console = alice.console().await;
+    let strangers = ["127.0.0.66", "127.0.0.67", "127.0.0.68"].map(|source| gate.client().from(source));
+    let sql = rusqlite::Connection::open(&gate.config.store.path).unwrap();
+    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    for stranger in &strangers {
+        for _ in 0..10 {
+            let mut wire = Wire::open(stranger).await;
+            wire.send(b"no request\r\n\r\n").await;
+            assert_eq!(wire.answer("GET").await.unwrap().status, 400);
+        }
+    }
+    // Past what `session.console_idle` says without being set.
+    gate.clock.advance(4 * 60 * MINUTE);
+
+    let end = timeout(Duration::from_secs(3), console.receive()).await;
+    assert_eq!(end.expect("the console closes in time"), None);
+    for stranger in &strangers {
+        wait_until_kept_out(stranger).await;
+    }
+    assert_eq!(bans(&gate).len(), 0, "nothing was written yet");
+    sql.execute_batch("ROLLBACK").unwrap();
+    until("the bans are written", async || bans(&gate).len() == 3).await;
+    for stranger in &strangers {
+        assert!(is_kept_out(stranger).await);
+    }
 }
