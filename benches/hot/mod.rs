@@ -103,7 +103,7 @@ fn request_cases() -> Vec<Case> {
         }),
         case("fields cloned and rewritten toward the upstream", move || {
             let mut fields = fields.clone();
-            field::toward_upstream(&mut fields, client, &real_ip).unwrap();
+            field::toward_upstream(&mut fields, client, &real_ip, None).unwrap();
             fields
         }),
         case("fields cloned and rewritten toward the client", move || {

@@ -64,7 +64,8 @@ pub struct TooLarge {
     pub bytes: usize,
 }
 
-/// Makes a client's fields fit to be sent up. Length and upgrade are the caller's to set afterwards.
+/// Makes a client's fields fit to be sent up. Length and upgrade are the caller's to set afterwards; there is
+/// room for a length, or for `upgrade`'s protocol.
 ///
 /// # Errors
 ///
@@ -73,6 +74,7 @@ pub fn toward_upstream(
     fields: &mut HeaderMap,
     client: IpAddr,
     send_client_ip: &HeaderName,
+    upgrade: Option<&HeaderValue>,
 ) -> Result<(), TooLarge> {
     remove_hop_by_hop(fields);
     // The gate answers expectations itself: pveproxy never would.
@@ -88,10 +90,13 @@ pub fn toward_upstream(
         fields.insert(send_client_ip, address);
     }
     fields.append(header::VIA, HeaderValue::from_static("1.1 pvegate"));
-    let lines = fields.len() + 1;
     let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    // One line is left for a length.
-    let bytes = bytes + "content-length: 524288\r\n".len();
+    // What the caller sets: who upgrades has no body, and so no length.
+    let (more_lines, more_bytes) = match upgrade {
+        Some(protocol) => (2, "connection: upgrade\r\nupgrade: \r\n".len() + protocol.len()),
+        None => (1, "content-length: 524288\r\n".len()),
+    };
+    let (lines, bytes) = (fields.len() + more_lines, bytes + more_bytes);
     if lines > MAX_LINES || bytes >= MAX_BYTES { Err(TooLarge { lines, bytes }) } else { Ok(()) }
 }
 
@@ -189,7 +194,7 @@ mod tests {
 
     fn up(fields: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut map = map(fields);
-        toward_upstream(&mut map, "::ffff:203.0.113.9".parse().unwrap(), &REAL_IP).unwrap();
+        toward_upstream(&mut map, "::ffff:203.0.113.9".parse().unwrap(), &REAL_IP, None).unwrap();
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         map.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
@@ -275,7 +280,8 @@ mod tests {
 
     #[test]
     fn more_than_pveproxy_takes_is_refused_at_its_very_limit() {
-        let fits = |lines: usize, length: usize| {
+        let websocket = HeaderValue::from_static("websocket");
+        let fits_with = |lines: usize, length: usize, upgrade: Option<&HeaderValue>| {
             let mut fields = HeaderMap::new();
             for i in 0..lines {
                 fields.append(
@@ -283,13 +289,21 @@ mod tests {
                     "a".repeat(length).parse().unwrap(),
                 );
             }
-            toward_upstream(&mut fields, "192.0.2.1".parse().unwrap(), &REAL_IP).is_ok()
+            toward_upstream(&mut fields, "192.0.2.1".parse().unwrap(), &REAL_IP, upgrade).is_ok()
         };
+        let fits = |lines, length| fits_with(lines, length, None);
+        let upgrades = |lines, length| fits_with(lines, length, Some(&websocket));
         // Ours: the address, Via, and one kept for a length.
         assert!(fits(MAX_LINES - 3, 1));
         assert!(!fits(MAX_LINES - 2, 1));
         assert!(fits(1, 8000));
         assert!(!fits(1, 8120));
+        // For an upgrade two are kept.
+        assert!(upgrades(MAX_LINES - 4, 1));
+        assert!(!upgrades(MAX_LINES - 3, 1));
+        let longest = (8000..8200).take_while(|length| fits(1, *length)).last().unwrap();
+        let upgraded = (8000..8200).take_while(|length| upgrades(1, *length)).last().unwrap();
+        assert_eq!(longest - upgraded, 41 - 24, "two lines in place of one");
     }
 
     #[test]
@@ -330,7 +344,7 @@ mod tests {
             }
             fields.append(header::COOKIE, line.parse().unwrap());
             let expected = pairs.iter().map(|(n, v, _)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
-            toward_upstream(&mut fields, "192.0.2.1".parse().unwrap(), &REAL_IP).unwrap();
+            toward_upstream(&mut fields, "192.0.2.1".parse().unwrap(), &REAL_IP, None).unwrap();
             prop_assert_eq!(fields.get(header::COOKIE).unwrap().to_str().unwrap(), expected);
         }
     }

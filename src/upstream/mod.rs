@@ -258,7 +258,8 @@ impl Channel {
         let upgrade = Upgrade::take(&mut request);
         let (mut head, incoming) = request.into_parts();
         let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
-        field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip)
+        let protocol = upgrade.as_ref().map(|upgrade| &upgrade.protocol);
+        field::toward_upstream(&mut head.headers, self.client, &settings.send_client_ip, protocol)
             .map_err(Unanswered::nowhere)?;
         let lease = grounds.lease();
         let (method, clock) = (&head.method, &self.upstream.clock);

@@ -222,3 +222,19 @@ async fn input_that_nobody_reads_stops_at_its_source_and_all_of_it_arrives_later
     assert!((1..ON_THE_WAY).contains(&on_the_way), "{on_the_way} bytes were taken from the source");
     assert!(input == pattern(BEYOND_BUFFERS), "{} bytes", input.len());
 }
+
+#[tokio::test]
+async fn an_upgrade_with_more_fields_than_pveproxy_takes_is_refused_here_and_the_last_that_fits_is_answered()
+{
+    let scene = Scene::set().await;
+    let mut statuses = Vec::new();
+    for count in 50..65 {
+        let filler: String = (0..count).map(|number| format!("X-{number}: 1\r\n")).collect();
+        let more = format!("Connection: upgrade\r\nUpgrade: proxmox-backup-protocol-v1\r\n{filler}");
+        statuses.push(scene.ask("GET", "/standin/upgrade", &more, b"").await.status);
+    }
+
+    let passed = statuses.iter().take_while(|status| **status == 101).count();
+    assert!((1..statuses.len()).contains(&passed), "{statuses:?}");
+    assert!(statuses[passed..].iter().all(|status| *status == 431), "{statuses:?}");
+}
