@@ -351,7 +351,11 @@ fn gravity(reason: EndReason) -> u8 {
 /// What is running in a session, or by a rule for API tokens, holds a lease on it, and stops when the
 /// lease is over.
 #[derive(Debug, Clone)]
-pub struct Lease(On);
+pub struct Lease {
+    on: On,
+    /// Whether what runs shows that a person is at work.
+    is_activity: bool,
+}
 
 #[derive(Debug, Clone)]
 enum On {
@@ -361,24 +365,36 @@ enum On {
 
 impl Lease {
     pub(super) fn new(session: Arc<LiveSession>) -> Self {
-        Self(On::Session(session))
+        Self { on: On::Session(session), is_activity: false }
+    }
+
+    /// On a session, by something that shows that a person is at work as long as it runs, or does not.
+    pub(super) fn of(session: Arc<LiveSession>, is_activity: bool) -> Self {
+        Self { is_activity, ..Self::new(session) }
     }
 
     pub(super) fn on_rule(rule: Arc<LiveRule>) -> Self {
-        Self(On::Rule(rule))
+        Self { on: On::Rule(rule), is_activity: false }
     }
 
     /// The rule for API tokens that it is on, if it is on one.
     pub(super) fn rule(&self) -> Option<&Arc<LiveRule>> {
-        match &self.0 {
+        match &self.on {
             On::Session(_) => None,
             On::Rule(rule) => Some(rule),
         }
     }
 
-    /// Winds the session's idle clock; a rule has none.
+    /// What holds it goes on: winds the session's idle clock if that shows that a person is at work. A rule
+    /// has no such clock.
     pub fn touch(&self, now: Timestamp) {
-        match &self.0 {
+        if self.is_activity {
+            self.wind(now);
+        }
+    }
+
+    fn wind(&self, now: Timestamp) {
+        match &self.on {
             On::Session(session) => session.touch(now),
             On::Rule(_) => {}
         }
@@ -387,7 +403,7 @@ impl Lease {
     /// Whose requests hold such a lease.
     #[must_use]
     pub fn party(&self) -> Party {
-        match &self.0 {
+        match &self.on {
             On::Session(session) => Party::Session(session.id),
             On::Rule(rule) => Party::Token(rule.rule().token.as_str().into()),
         }
@@ -396,7 +412,7 @@ impl Lease {
     /// The upstream node that serves the session, or the rule.
     #[must_use]
     pub fn node(&self) -> Option<NodeKey> {
-        match &self.0 {
+        match &self.on {
             On::Session(session) => session.node.get(),
             On::Rule(rule) => rule.node.get(),
         }
@@ -404,14 +420,14 @@ impl Lease {
 
     /// From here on this upstream node serves it, unless it has moved since `before` was asked.
     pub fn stay_with(&self, before: Option<NodeKey>, node: NodeKey) {
-        match &self.0 {
+        match &self.on {
             On::Session(session) => session.node.set(before, node),
             On::Rule(rule) => rule.node.set(before, node),
         }
     }
 
     pub(super) fn is_admin(&self) -> bool {
-        match &self.0 {
+        match &self.on {
             On::Session(session) => match session.user().role {
                 Role::Admin => true,
                 Role::User => false,
@@ -423,7 +439,7 @@ impl Lease {
     /// Whether a transfer has to be cut; see [`Lease::transfer_over`].
     #[must_use]
     pub fn is_transfer_over(&self) -> bool {
-        match &self.0 {
+        match &self.on {
             On::Session(session) => (*session.over.borrow()).is_some_and(session::cuts_transfers),
             // A rule ends by its date, and lets them finish.
             On::Rule(_) => false,
@@ -442,7 +458,7 @@ impl Lease {
             last_active_at: AtomicI64::new(now.millis()),
             idle: watch::Sender::new(false),
         });
-        match &self.0 {
+        match &self.on {
             On::Session(session) => {
                 let mut consoles = session.consoles.lock().unwrap_or_else(PoisonError::into_inner);
                 consoles.push(Arc::downgrade(&console));
@@ -454,7 +470,7 @@ impl Lease {
     }
 
     async fn over(&self, counts: impl Fn(EndReason) -> bool) -> EndReason {
-        let session = match &self.0 {
+        let session = match &self.on {
             On::Session(session) => session,
             On::Rule(rule) => {
                 if !counts(EndReason::Expired) {
@@ -499,7 +515,7 @@ impl OpenConsole {
     /// Somebody is at work in it: winds its own clock and the session's.
     pub fn touch(&self, now: Timestamp) {
         self.console.last_active_at.fetch_max(now.millis(), Ordering::Relaxed);
-        self.lease.touch(now);
+        self.lease.wind(now);
     }
 
     /// Returns when it has to close.
@@ -640,6 +656,20 @@ mod tests {
         assert_eq!(told, [(session.id, at(61))], "what came meanwhile is not taken for told");
         sessions.activity_is_recorded(&told);
         assert_eq!(sessions.unrecorded_activity(), []);
+    }
+
+    #[test]
+    fn what_shows_nobody_at_work_winds_no_clock_however_long_it_runs() {
+        let (sessions, session) = sessions();
+        Lease::of(session.clone(), false).touch(at(60));
+        assert_eq!(sessions.unrecorded_activity(), []);
+
+        Lease::of(session.clone(), true).touch(at(60));
+        assert_eq!(sessions.unrecorded_activity(), [(session.id, at(60))]);
+
+        // Whoever types in a console is at work, by whatever it was opened.
+        Lease::of(session.clone(), false).open_console(at(0)).touch(at(61));
+        assert_eq!(sessions.unrecorded_activity(), [(session.id, at(61))]);
     }
 
     #[tokio::test]

@@ -267,9 +267,10 @@ impl Gate {
             Verdict::Forward | Verdict::Portal(_) => true,
             Verdict::SignInFirst | Verdict::EnrolFirst | Verdict::Challenge | Verdict::Refuse(_) => false,
         };
+        let is_activity = policy::is_activity(&facts);
         if let (Some(session), SessionFact::Alive) = (&visitor.session, visitor.fact)
             && is_carried_out
-            && policy::is_activity(&facts)
+            && is_activity
         {
             session.touch(now);
         }
@@ -281,7 +282,7 @@ impl Gate {
                         Ok(read) => {
                             // Its answer is read in passing, so it must not come compressed.
                             head.headers.remove(header::ACCEPT_ENCODING);
-                            let grounds = Grounds::Session(Lease::new(session));
+                            let grounds = Grounds::Session(Lease::of(session, is_activity));
                             let permitted = Permitted::new(Request::from_parts(head, body), grounds);
                             Decision::Forward(permitted.having_read(read.form, read.attempt))
                         }
@@ -289,7 +290,7 @@ impl Gate {
                     }
                 }
                 Some(session) => {
-                    let grounds = Grounds::Session(Lease::new(session));
+                    let grounds = Grounds::Session(Lease::of(session, is_activity));
                     Decision::Forward(Permitted::new(Request::from_parts(head, body), grounds))
                 }
                 // `decide` forwards only a living session; without one, nothing passes.

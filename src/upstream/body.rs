@@ -181,7 +181,9 @@ impl Upload {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.course.moved.store(true, Ordering::Relaxed);
-                self.lease.touch(self.clock.now());
+                if matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+                    self.lease.touch(self.clock.now());
+                }
                 self.silence.as_mut().reset(Instant::now() + UPLOAD_STALL);
                 // Trailers do not go up: pveproxy knows none.
                 let frame = frame.map(|frame| frame.map_err(Cut::Connection));
