@@ -1,9 +1,10 @@
 //! Floods of refusals, folded (pure).
 //!
 //! Whoever hammers at the door must not fill the disk, or bury the one line that matters: of one
-//! source's refusals the first is written at once, and what follows within a minute becomes one line
-//! with a count. Sign-ins and everything else are always written singly. However many sources there
-//! are, the memory for them is bounded: past the bound they share one line.
+//! source's refusals for one reason the first is written at once, and what follows within a minute becomes
+//! one line with a count. Sign-ins and everything else are always written singly. However many sources
+//! there are, the memory for them is bounded: past the bound they share one line for each reason, of
+//! which the program knows few.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -13,13 +14,22 @@ use crate::time::Timestamp;
 /// One line in this time.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
-/// Sources that are told apart.
+/// Sources and reasons that are told apart.
 const SOURCES: usize = 4096;
 
 /// The refusals that are being folded.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
-    by_source: HashMap<Source, Window>,
+    by_source: HashMap<Flood, Window>,
+}
+
+/// What is folded into one line.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Flood {
+    source: Source,
+    action: Action,
+    /// The word of the reason, of which there is a closed list.
+    reason: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,17 +51,19 @@ struct Window {
 impl Floods {
     /// Whether to write this event now. If not, it is part of a later line.
     pub(super) fn is_to_be_written(&mut self, event: &Event, now: Timestamp) -> bool {
-        let mut source = match (event.action, event.client, &event.token) {
+        let source = match (event.action, event.client, &event.token) {
             (Action::Refuse | Action::ApiTokenRefuse, Some(client), _) => Source::One(client),
             (Action::ApiTokenAllow, Some(client), Some(token)) => Source::Token(client, token.clone()),
             _ => return true,
         };
-        if !self.by_source.contains_key(&source) && self.by_source.len() >= SOURCES {
-            source = Source::Others;
+        let reason = event.reason.as_ref().map(|reason| reason.word);
+        let mut flood = Flood { source, action: event.action, reason };
+        if !self.by_source.contains_key(&flood) && self.by_source.len() >= SOURCES {
+            flood.source = Source::Others;
         }
-        match self.by_source.get_mut(&source) {
+        match self.by_source.get_mut(&flood) {
             None => {
-                self.by_source.insert(source, Window { ends_at: now.plus(WINDOW), folded: None });
+                self.by_source.insert(flood, Window { ends_at: now.plus(WINDOW), folded: None });
                 true
             }
             Some(window) => {
@@ -114,6 +126,27 @@ mod tests {
 
         assert_eq!(floods.due(at(60)), [refusal(1).times(59)]);
         assert!(floods.is_to_be_written(&refusal(1), at(61)));
+    }
+
+    #[test]
+    fn noise_of_one_kind_swallows_no_line_of_another_from_the_same_source() {
+        let mut floods = Floods::default();
+        let token = |action| {
+            Event::new(action, Outcome::Failure)
+                .from(IpAddr::V4(1.into()))
+                .because(Reason::new("token_unknown", "no rule names this token"))
+        };
+        assert!(floods.is_to_be_written(&refusal(1), at(0)));
+        assert!(!floods.is_to_be_written(&refusal(1), at(0)));
+
+        assert!(floods.is_to_be_written(&token(Action::ApiTokenRefuse), at(1)), "another action and reason");
+        assert!(floods.is_to_be_written(&token(Action::Refuse), at(1)), "another action");
+        assert!(!floods.is_to_be_written(&refusal(1), at(2)));
+        assert!(!floods.is_to_be_written(&token(Action::Refuse), at(2)));
+
+        let mut rest = floods.rest();
+        rest.sort_by_key(|event| event.count);
+        assert_eq!(rest, [token(Action::Refuse).times(1), refusal(1).times(2)]);
     }
 
     #[test]
