@@ -123,7 +123,8 @@ impl Check<'_> {
             (false, None, None) => {
                 let why = "no listener speaks the PROXY protocol, and server.forwarding_field is not set";
                 self.no_effect(&keys::TRUSTED_PEERS, &place, why);
-                Some((peers, None))
+                // None at all: whoever is listed would be spared from bans, and speaks for nobody.
+                Some((Vec::new(), None))
             }
             (true, None, None) | (false, _, _) => Some((peers, name)),
         }

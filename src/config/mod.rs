@@ -187,6 +187,16 @@ mod tests {
     }
 
     #[test]
+    fn peers_that_speak_for_nobody_are_none() {
+        let peers = r#"server.trusted_peers = ["10.0.0.5/32"]"#;
+        let read = |line: &str| parse(&with(line), "f", []).unwrap().0.admission.peers;
+
+        assert_eq!(read(peers), [], "they would be spared from bans");
+        let field = r#"server.forwarding_field = "X-Forwarded-For""#;
+        assert_eq!(read(&format!("{peers}\n{field}")), ["10.0.0.5/32".parse().unwrap()]);
+    }
+
+    #[test]
     fn every_wrong_value_has_its_code() {
         #[rustfmt::skip]
         let table = [
