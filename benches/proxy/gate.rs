@@ -78,6 +78,8 @@ public_url = \"https://{HOST}:{port}\"
 max_connections = 100000
 [limits]
 connections_per_source = 100000
+requests = 1000000
+request_burst = 1000000
 keep_alive = \"10m\"
 [upstream]
 url = \"https://{upstream}\"
