@@ -267,10 +267,18 @@ impl Recipe {
                 .map(|(url, trust)| node("[[upstream.node]]", url, trust))
                 .collect()
         };
+        let (listen, listener) = match self.opening {
+            Opening::Tls => (format!("\"{address}\""), String::new()),
+            Opening::ProxyProtocol => (
+                String::new(),
+                format!("[[server.listener]]\naddress = \"{address}\"\nproxy_protocol = true"),
+            ),
+        };
         let text = format!(
             "[server]
-listen = [\"{address}\"]
+listen = [{listen}]
 public_url = \"https://{host}:{port}\"
+{listener}
 {upstream}
 [storage]
 path = \"{dir}/pvegate.db\"
