@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     duration,
-    file::{File, Value, nearest},
+    file::{File, Item, Value, nearest},
     keys::{Key, Kind},
     problem::{Code, Place, Problem, quoted},
 };
@@ -56,18 +56,20 @@ impl Check<'_> {
 
     /// A text; says so if it must be set and is not.
     pub(super) fn text(&mut self, key: &Key) -> Option<Found<String>> {
-        match self.file.item(key) {
-            Some(item) => match item.value {
-                Value::Text(value) => Some(Found { value, place: item.place }),
-                Value::Number(_) | Value::Flag(_) | Value::List(_) => None,
-            },
-            None => {
-                if self.file.lacks(key) {
-                    self.missing(key);
-                }
-                None
-            }
+        let item = self.item(key)?;
+        match item.value {
+            Value::Text(value) => Some(Found { value, place: item.place }),
+            Value::Number(_) | Value::Flag(_) | Value::List(_) => None,
         }
+    }
+
+    /// What is written or the default; says so if it must be set and is not.
+    fn item(&mut self, key: &Key) -> Option<Item> {
+        let item = self.file.item(key);
+        if item.is_none() && self.file.lacks(key) {
+            self.missing(key);
+        }
+        item
     }
 
     fn missing(&mut self, key: &Key) {
@@ -105,7 +107,7 @@ impl Check<'_> {
 
     pub(super) fn number(&mut self, key: &Key) -> Option<usize> {
         let Kind::Number { min, max } = key.kind else { return None };
-        let item = self.file.item(key)?;
+        let item = self.item(key)?;
         let Value::Number(number) = item.value else { return None };
         match u32::try_from(number).ok().filter(|number| (min..=max).contains(number)) {
             Some(number) => usize::try_from(number).ok(),
@@ -118,7 +120,7 @@ impl Check<'_> {
     }
 
     pub(super) fn flag(&mut self, key: &Key) -> Option<bool> {
-        match self.file.item(key)?.value {
+        match self.item(key)?.value {
             Value::Flag(flag) => Some(flag),
             Value::Text(_) | Value::Number(_) | Value::List(_) => None,
         }
@@ -142,7 +144,7 @@ impl Check<'_> {
     }
 
     pub(super) fn list(&mut self, key: &Key) -> Option<Found<Vec<(String, Place)>>> {
-        let item = self.file.item(key)?;
+        let item = self.item(key)?;
         match item.value {
             Value::List(value) => Some(Found { value, place: item.place }),
             Value::Text(_) | Value::Number(_) | Value::Flag(_) => None,

@@ -97,6 +97,21 @@ async fn without_a_rule_no_token_reaches_anything() {
 }
 
 #[tokio::test]
+async fn a_malformed_head_with_a_token_is_refused_in_json_whatever_it_accepts() {
+    let pve = Pve::start().await;
+    let gate = with_rule(&pve, &rule("paths = [\"/**\"]")).start().await;
+    let mut wire = Wire::open(&gate.client()).await;
+
+    let token = field(TOKEN, SECRET);
+    let head = format!("GET / HTTP/1.0\r\nAccept: text/html\r\nauthorization: {token}\r\n\r\n");
+    wire.send(head.as_bytes()).await;
+    let answer = wire.answer("GET").await.expect("an answer");
+
+    assert_eq!((answer.status, answer.closes), (505, true));
+    assert_eq!(answer.values("content-type"), ["application/json; charset=utf-8"]);
+}
+
+#[tokio::test]
 async fn a_wrong_secret_never_reaches_proxmox_ve_and_looks_like_an_unknown_token() {
     let pve = Pve::start().await;
     let gate = with_rule(&pve, &rule("paths = [\"/**\"]")).start().await;

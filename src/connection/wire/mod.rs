@@ -363,6 +363,11 @@ fn outline(bytes: &[u8], refusal: HeadRefusal, forwarding_field: Option<&HeaderN
             head.headers.append(name, value);
         }
     }
+    // A program with an API token is told as one, whatever it accepts.
+    for mut value in lines_of(bytes, &header::AUTHORIZATION) {
+        value.set_sensitive(true);
+        head.headers.append(header::AUTHORIZATION, value);
+    }
     Box::new(RefusedHead { head, refusal })
 }
 
