@@ -39,7 +39,7 @@ pub(crate) async fn run(length: Length) {
     })
     .await;
     hold(&pve, "open tunnel after one message", 1000, TUNNEL_GOAL, async |gate| {
-        let mut tunnel = gate.target.connect().await.upgrade(&gate.target).await;
+        let mut tunnel = gate.target.connect().await.upgrade(&gate.target, "websocket").await;
         tunnel.echo(b"x", &mut [0]).await;
         Held::Tunnel(tunnel)
     })

@@ -112,10 +112,10 @@ impl Connection {
         }
     }
 
-    /// Makes a tunnel of it: what is sent from here on comes back.
-    pub(crate) async fn upgrade(mut self, target: &Target) -> Tunnel {
+    /// Makes a tunnel of this protocol of it: what is sent from here on comes back.
+    pub(crate) async fn upgrade(mut self, target: &Target, protocol: &str) -> Tunnel {
         let request = format!(
-            "GET /standin/upgrade HTTP/1.1\r\n{}origin: https://{}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            "GET /standin/upgrade HTTP/1.1\r\n{}origin: https://{}\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n",
             target.fields,
             field(&format!("\r\n{}", target.fields), "host").unwrap(),
         );
