@@ -83,7 +83,7 @@ codes! {
     NoMethod "E0308" "Without passkeys and without authenticator apps there is no way to sign in."
     RuleForNothing "E0309" "A rule with an empty list lets nothing through. To take a token's rights away, remove its rule."
     NeverGood "E0310" "The rule ends before it begins."
-    TwoUpstreams "E0311" "One node stands under [upstream]; the nodes of a cluster each have a [[upstream.node]]. Both at once leave open which ones serve."
+    TwoUpstreams "E0311" "One node stands under `[upstream]`; the nodes of a cluster each have a `[[upstream.node]]`. Both at once leave open which ones serve."
     SameNode "E0312" "The same node is listed twice. Each node of a cluster has one [[upstream.node]]."
     NoPeers "E0321" "Where the PROXY protocol is spoken, only listed peers may connect; with none listed, nobody could."
     TrustsEverybody "E0322" "A trusted peer says who its clients are, and is believed. If that is everybody, the lists of networks, the limits and the audit log mean nothing."
