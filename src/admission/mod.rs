@@ -1,13 +1,14 @@
 //! May this source talk to us? Asked at accept, before TLS: a refusal costs one accept.
 //!
 //! [`Admission::admit`] makes an [`Admitted`]; for a connection from a listed peer, which speaks for
-//! others, [`Admission::convey`] does, once the peer has said for whom. The lists and bans are judged by
-//! `source` (pure); `place` counts who has how many connections open and ends those of strangers when
+//! others, [`Admission::convey`] does, once the peer has said for whom. The lists (`networks`) and bans are
+//! judged by `source` (pure); `place` counts who has how many connections open and ends those of strangers when
 //! there are too many; `rate` counts requests and sign-ins; `ban` says what leads to a ban. Nothing here
 //! touches the store: the gate carries bans there and back.
 
 pub mod ban;
 mod cut;
+mod networks;
 mod place;
 pub mod rate;
 mod source;
@@ -30,6 +31,7 @@ use crate::{
     time::{Clock, Timestamp},
 };
 use ban::{Bans, Offence, Scores};
+use networks::Networks;
 use place::{Holder, Places, Room};
 use rate::{RequestRate, Requests, Standing, TooManyRequests};
 
@@ -58,6 +60,7 @@ pub struct Settings {
 /// Decides who may stay, and counts them.
 pub struct Admission {
     settings: Settings,
+    lists: Lists,
     clock: Arc<dyn Clock>,
     places: Arc<Mutex<Places>>,
     requests: RequestRate,
@@ -65,6 +68,14 @@ pub struct Admission {
     scores: Mutex<Scores>,
     /// Sources that are to be banned as soon as the store knows.
     due: Mutex<HashMap<SourcePrefix, Offence>>,
+}
+
+/// The networks of the settings, made ready to be asked.
+struct Lists {
+    allow: Networks,
+    deny: Networks,
+    peers: Networks,
+    never_ban: Networks,
 }
 
 /// Sources that wait for their ban at once; who finds no place offends again.
@@ -174,6 +185,12 @@ impl Admission {
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self {
             requests: RequestRate::new(settings.requests, clock.clone()),
+            lists: Lists {
+                allow: Networks::new(&settings.allow),
+                deny: Networks::new(&settings.deny),
+                peers: Networks::new(&settings.peers),
+                never_ban: Networks::new(&settings.bans.never),
+            },
             settings,
             clock,
             places: Arc::default(),
@@ -200,8 +217,7 @@ impl Admission {
     /// Whether the lists let this address in. Bans are of the moment, and not asked.
     #[must_use]
     pub fn allows(&self, ip: IpAddr) -> bool {
-        let (allow, deny) = (&self.settings.allow, &self.settings.deny);
-        source::judge(ip.to_canonical(), allow, deny, &Bans::default(), self.clock.now()).is_ok()
+        self.judge_by(ip.to_canonical(), &Bans::default(), self.clock.now()).is_ok()
     }
 
     /// Admits a connection on which a peer will say for whom it is, or says why not.
@@ -210,7 +226,7 @@ impl Admission {
     ///
     /// [`Refusal`]; the connection is closed then, silently.
     pub fn admit_peer<T>(&self, connection: T, peer: ClientAddr) -> Result<Unnamed<T>, Refusal> {
-        if source::hold(&self.settings.deny, peer.ip()) {
+        if self.lists.deny.hold(peer.ip()) {
             return Err(SourceRefusal::Denied.into());
         }
         if !self.is_peer(peer.ip()) {
@@ -244,7 +260,7 @@ impl Admission {
     /// [`SourceRefusal`]
     pub fn conveyed(&self, ip: IpAddr) -> Result<(), SourceRefusal> {
         let bans = self.bans.read().unwrap_or_else(PoisonError::into_inner);
-        source::judge(ip, &self.settings.allow, &self.settings.deny, &bans, self.clock.now())
+        self.judge_by(ip, &bans, self.clock.now())
     }
 
     /// Whether requests from this address must name their client in a field.
@@ -256,7 +272,7 @@ impl Admission {
     /// Whether this address is a listed peer's.
     #[must_use]
     pub fn is_peer(&self, ip: IpAddr) -> bool {
-        source::hold(&self.settings.peers, ip)
+        self.lists.peers.hold(ip)
     }
 
     /// Counts a request by its source.
@@ -304,7 +320,7 @@ impl Admission {
         let rules = &self.settings.bans;
         let (true, Some(offence)) = (rules.automatic, Offence::of(event)) else { return };
         let source = SourcePrefix::of(ip);
-        let is_spared = source::hold(&rules.never, ip) || self.is_peer(ip);
+        let is_spared = self.lists.never_ban.hold(ip) || self.is_peer(ip);
         if is_spared || self.standing(source) == Standing::Known {
             return;
         }
@@ -347,12 +363,16 @@ impl Admission {
     }
 
     fn judge(&self, ip: IpAddr, now: Timestamp) -> Result<Holder, SourceRefusal> {
-        if self.must_forward(ip) && !source::hold(&self.settings.deny, ip) {
+        if self.must_forward(ip) && !self.lists.deny.hold(ip) {
             return Ok(Holder::Peer);
         }
         let bans = self.bans.read().unwrap_or_else(PoisonError::into_inner);
-        source::judge(ip, &self.settings.allow, &self.settings.deny, &bans, now)?;
+        self.judge_by(ip, &bans, now)?;
         Ok(Holder::Client)
+    }
+
+    fn judge_by(&self, ip: IpAddr, bans: &Bans, now: Timestamp) -> Result<(), SourceRefusal> {
+        source::judge(ip, &self.lists.allow, &self.lists.deny, bans, now)
     }
 
     fn room(&self) -> Room {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::ban::Bans;
+use super::{ban::Bans, networks::Networks};
 use crate::time::Timestamp;
 
 /// What limits count by: an IPv4 address, or an IPv6 /64, of which one client has all addresses.
@@ -75,25 +75,20 @@ pub enum SourceRefusal {
 /// banned at `now`.
 pub(super) fn judge(
     ip: IpAddr,
-    allow: &[IpNet],
-    deny: &[IpNet],
+    allow: &Networks,
+    deny: &Networks,
     bans: &Bans,
     now: Timestamp,
 ) -> Result<(), SourceRefusal> {
-    if hold(deny, ip) {
+    if deny.hold(ip) {
         Err(SourceRefusal::Denied)
-    } else if !hold(allow, ip) {
+    } else if !allow.hold(ip) {
         Err(SourceRefusal::NotAllowed)
     } else if bans.hold(ip, now) {
         Err(SourceRefusal::Banned)
     } else {
         Ok(())
     }
-}
-
-/// Whether one of the networks has this canonical address.
-pub(super) fn hold(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
 }
 
 #[cfg(test)]
@@ -114,8 +109,9 @@ mod tests {
         bans
     }
 
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
+    fn nets(texts: &[&str]) -> Networks {
+        let list: Vec<IpNet> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        Networks::new(&list)
     }
 
     #[test]
@@ -144,7 +140,7 @@ mod tests {
         }
         let banned = "10.1.2.3".parse().unwrap();
         assert_eq!(judge(banned, &allow, &deny, &bans, at(100)), Ok(()), "the ban is over");
-        let nobody = judge("10.0.0.1".parse().unwrap(), &[], &[], &Bans::default(), at(0));
+        let nobody = judge("10.0.0.1".parse().unwrap(), &nets(&[]), &nets(&[]), &Bans::default(), at(0));
         assert_eq!(nobody, Err(NotAllowed), "nothing allowed");
     }
 
@@ -170,7 +166,7 @@ mod tests {
             let ip = IpAddr::V4(bits.into());
             let denied = IpNet::new(ip, length).unwrap();
             let everybody = nets(&["0.0.0.0/0"]);
-            prop_assert_eq!(judge(ip, &everybody, &[denied], &Bans::default(), at(0)), Err(SourceRefusal::Denied));
+            prop_assert_eq!(judge(ip, &everybody, &Networks::new(&[denied]), &Bans::default(), at(0)), Err(SourceRefusal::Denied));
         }
 
         #[test]
