@@ -73,22 +73,22 @@ impl Key {
         &self.0
     }
 
-    /// HMAC-SHA-256 (RFC 2104) over the parts, each preceded by its length, so that no two lists of
-    /// parts are the same message.
+    /// [`MacKey::mac`] under this key.
     #[must_use]
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.hmac();
-        for part in parts {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        self.for_macs().mac(parts)
     }
 
-    /// Whether `tag` is the [`Key::mac`] of the parts, in constant time.
+    /// [`MacKey::verifies`] under this key.
     #[must_use]
     pub fn verifies(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
-        self.mac(parts).ct_eq(tag).into()
+        self.for_macs().verifies(parts, tag)
+    }
+
+    /// This key made ready for many messages.
+    #[must_use]
+    pub fn for_macs(&self) -> MacKey {
+        MacKey(self.hmac())
     }
 
     /// XChaCha20-Poly1305: 24 bytes of nonce, then the ciphertext with its tag. `context` is
@@ -130,6 +130,37 @@ impl Drop for Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
+    }
+}
+
+/// A key in the state after its own two blocks (RFC 2104 §4): of the five that a cookie takes, three are
+/// left for each. Whoever knows it can sign, so it is wiped like the key.
+#[derive(Clone)]
+pub struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    /// HMAC-SHA-256 (RFC 2104) over the parts, each preceded by its length, so that no two lists of
+    /// parts are the same message.
+    #[must_use]
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `tag` is the [`MacKey::mac`] of the parts, in constant time.
+    #[must_use]
+    pub fn verifies(&self, parts: &[&[u8]], tag: &[u8]) -> bool {
+        self.mac(parts).ct_eq(tag).into()
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey(…)")
     }
 }
 
@@ -291,6 +322,13 @@ mod tests {
         assert_ne!(key().mac(&[b"ab", b"c"]), key().mac(&[b"a", b"bc"]));
         assert!(key().verifies(&[b"ab", b"c"], &key().mac(&[b"ab", b"c"])));
         assert!(!key().verifies(&[b"ab"], &key().mac(&[b"ab"])[..31]));
+    }
+
+    /// A MAC holds two states of a hash. That they are wiped is a feature of the crate, and easily lost.
+    #[test]
+    fn the_state_of_a_hash_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<Sha256>();
     }
 
     /// RFC 4231 test case 2 shows that the primitive is HMAC-SHA-256.

@@ -17,7 +17,7 @@ use crate::{
     account::{DeviceId, SessionId},
     connection::cookies,
     names,
-    secret::{self, Key, Purpose},
+    secret::{self, Key, MacKey, Purpose},
     store::{DEVICE_LIFETIME, SealedCookieKey},
     time::Timestamp,
 };
@@ -112,19 +112,19 @@ impl fmt::Debug for DeviceSecret {
 /// The keys that sign cookies: the newest signs, all verify.
 #[derive(Debug, Default)]
 pub struct KeyRing {
-    keys: RwLock<Vec<(String, Key)>>,
+    keys: RwLock<Vec<(String, MacKey)>>,
 }
 
 impl KeyRing {
     /// A ring of these keys, newest first.
     #[must_use]
     pub fn new(keys: Vec<(String, Key)>) -> Self {
-        Self { keys: RwLock::new(keys) }
+        Self { keys: RwLock::new(for_macs(keys)) }
     }
 
     /// Puts others in place of the keys.
     pub fn replace(&self, keys: Vec<(String, Key)>) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = for_macs(keys);
     }
 
     /// The value of the cookie; `None` while there is no key.
@@ -160,6 +160,11 @@ impl KeyRing {
             Err(CookieError::Forged)
         }
     }
+}
+
+/// Every request asks them.
+fn for_macs(keys: Vec<(String, Key)>) -> Vec<(String, MacKey)> {
+    keys.into_iter().map(|(id, key)| (id, key.for_macs())).collect()
 }
 
 /// 32 bytes in their one spelling: stray bits at the end are refused.
