@@ -1,8 +1,8 @@
 //! The instructions that the functions of the hot path take: `cargo bench --bench gate_instr [-- --record]`.
 //!
 //! Each function runs under valgrind's callgrind, in a process of its own, a few times and more often; the
-//! difference is the function's, whatever start-up costs. Noise does not touch it, so a change of more than
-//! 3 % from `benches/instructions.txt` is a failure: exit status 1. Fewer instructions are to be recorded too,
+//! difference is the function's, whatever start-up costs. Other load does not touch it, so a change of more
+//! than 3 % from `benches/instructions.txt` is a failure: exit status 1. Fewer instructions are to be recorded too,
 //! or the next change could spend them unseen. Another compiler, libc or valgrind, or a processor that has
 //! other instructions, gives other figures: record them before the change that is to be judged.
 #![allow(
@@ -21,8 +21,16 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
 
+/// A function that takes fewer instructions than this is run [`MORE`] times: hash tables are seeded anew in
+/// every process, and what that does to start-up must vanish.
+const SHORT: u64 = 8000;
+const MORE: u64 = 20_100;
+
 /// What a count may differ by, in percent.
 const LIMIT: f64 = 3.0;
+
+/// The same for what meets another key and another signature every time.
+const LOOSE: (&str, f64) = ("WebAuthn assertion verified (ES256)", 10.0);
 
 fn main() -> ExitCode {
     // `cargo bench` passes `--bench` to every target.
@@ -52,8 +60,10 @@ fn count() -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for (group, cases) in hot::GROUPS.iter().enumerate() {
         for case in cases() {
-            let (few, many) = (callgrind(group, case.name, FEW), callgrind(group, case.name, MANY));
-            counts.insert(case.name.to_owned(), (many - few) / (MANY - FEW));
+            let few = callgrind(group, case.name, FEW);
+            let each = |many| callgrind(group, case.name, many).saturating_sub(few) / (many - FEW);
+            let roughly = each(MANY);
+            counts.insert(case.name.to_owned(), if roughly < SHORT { each(MORE) } else { roughly });
         }
     }
     counts
@@ -68,7 +78,8 @@ fn callgrind(group: usize, name: &str, times: u64) -> u64 {
         .arg(env::current_exe().unwrap())
         .args(["--run", &group.to_string(), name, &times.to_string()])
         .status();
-    assert!(run.unwrap_or_else(|e| panic!("valgrind: {e}")).success());
+    let status = run.unwrap_or_else(|e| panic!("valgrind: {e}"));
+    assert!(status.success(), "{name}, {times} times: {status}");
     let text = fs::read_to_string(&out).unwrap();
     fs::remove_file(out).unwrap();
     let total = text.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")));
@@ -95,9 +106,10 @@ fn compare() -> ExitCode {
             continue;
         };
         let change = (count as f64 / *before as f64 - 1.0) * 100.0;
-        let verdict = if change.abs() > LIMIT { "  <- differs" } else { "" };
+        let limit = if name == LOOSE.0 { LOOSE.1 } else { LIMIT };
+        let verdict = if change.abs() > limit { "  <- differs" } else { "" };
         println!("{count:>9}  {name}: {change:+.1} % from {before}{verdict}");
-        differs |= change.abs() > LIMIT;
+        differs |= change.abs() > limit;
     }
     if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
