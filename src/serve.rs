@@ -26,7 +26,7 @@ use crate::{
         proxy_protocol::{self, Introduced},
     },
     admission::{
-        Admission, Admitted, ConnectionPermit, Revocable, SourceRefusal, Unnamed, rate::TooManyRequests,
+        self, Admission, Admitted, ConnectionPermit, Revocable, SourceRefusal, Unnamed, rate::TooManyRequests,
     },
     audit::{Action, Event, Outcome, Reason},
     connection::{
@@ -302,9 +302,15 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
             if visitor.is_peer() {
                 visitor.stages.admission.know(client.ip());
             }
+            // A tunnel is its client's alone, and counts as a connection of its own.
+            let is_lent = visitor.is_peer() && permitted.request().headers().contains_key(header::UPGRADE);
+            if is_lent && let Err(refusal) = visitor.stages.admission.lend(visitor.permit, client) {
+                let head = Outline::of(permitted.request()).into_head();
+                return too_many_tunnels(gate, client, &head, refusal);
+            }
             let answer = forward(visitor, client, permitted).await;
-            if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                visitor.permit.belongs_to(client.ip());
+            if is_lent && answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                visitor.permit.give_back();
             }
             answer
         }
@@ -363,6 +369,25 @@ fn too_many_requests(
     );
     let reply = gate.portal().rate_limited(too_many.retry_after, head, gate.now());
     own(reply)
+}
+
+/// When a client that has all its connections may ask for a tunnel again.
+const TUNNEL_AGAIN: Duration = Duration::from_secs(10);
+
+/// A client behind a peer has as many connections as it may.
+fn too_many_tunnels(
+    gate: &Gate,
+    client: ClientAddr,
+    head: &request::Parts,
+    refusal: admission::Refusal,
+) -> Answer {
+    gate.audit().record(
+        &Event::new(Action::Refuse, Outcome::Failure)
+            .from(client.ip())
+            .asked(&head.method, &head.uri)
+            .because(refusal),
+    );
+    own(gate.portal().rate_limited(TUNNEL_AGAIN, head, gate.now()))
 }
 
 /// A peer's request without a client who may ask. One that names nobody counts for the peer.

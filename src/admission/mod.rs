@@ -263,6 +263,16 @@ impl Admission {
         self.judge_by(ip, &bans, self.clock.now())
     }
 
+    /// Gives a peer's connection to the client that asks for a tunnel through it: it counts for that one's
+    /// share, and a ban of it ends the connection. [`ConnectionPermit::give_back`] if no tunnel comes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SourceFull`]; the connection stays the peer's then.
+    pub fn lend(&self, permit: &ConnectionPermit, client: ClientAddr) -> Result<(), Refusal> {
+        lock(&self.places).convey(permit.id(), client, self.room(), self.clock.now())
+    }
+
     /// Whether requests from this address must name their client in a field.
     #[must_use]
     pub fn must_forward(&self, ip: IpAddr) -> bool {

@@ -124,6 +124,17 @@ impl Places {
         Ok(())
     }
 
+    /// What was conveyed is the peer's again.
+    pub(super) fn give_back(&mut self, id: u64) {
+        if let Some(mut place) = self.by_id.remove(&id) {
+            if place.holder == Holder::Client {
+                self.uncount(&place);
+                place.holder = Holder::Peer;
+            }
+            self.by_id.insert(id, place);
+        }
+    }
+
     fn belongs_to(&mut self, id: u64, client: IpAddr) {
         if let Some(mut place) = self.by_id.remove(&id) {
             if place.holder == Holder::Peer {
@@ -155,6 +166,10 @@ impl Places {
             self.strangers.remove(&silent_since);
         }
         self.leaving -= usize::from(place.leaving);
+        self.uncount(&place);
+    }
+
+    fn uncount(&mut self, place: &Place) {
         if place.holder == Holder::Client {
             let source = SourcePrefix::of(place.client);
             one_less(&mut self.by_source, source);
@@ -312,10 +327,9 @@ impl ConnectionPermit {
         }
     }
 
-    /// What passes from here on is this client's alone, for whom a peer spoke: a ban of it ends the
-    /// connection.
-    pub fn belongs_to(&self, ip: IpAddr) {
-        self.places().belongs_to(self.id, ip);
+    /// After [`super::Admission::lend`]: no tunnel has come of it, and the peer may speak for others.
+    pub fn give_back(&self) {
+        self.places().give_back(self.id);
     }
 
     /// Why the connection was ended from here, if it was.

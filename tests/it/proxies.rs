@@ -250,6 +250,44 @@ async fn a_peers_requests_for_one_client_share_an_upstream_connection_and_those_
 }
 
 #[tokio::test]
+async fn consoles_through_a_peer_count_in_their_clients_share_of_connections() {
+    let pve = Pve::start().await;
+    let gate = recipe(&pve)
+        .set("server.forwarding_field", "X-Forwarded-For")
+        .set("limits.connections_per_source", "2")
+        .start()
+        .await;
+    let link = gate.invite("alice");
+    let client = gate.client().with("x-forwarded-for", "203.0.113.9");
+    let mut alice = Person::enrol_with(client, &gate, "alice", &link).await;
+    let first = alice.console().await;
+    let mut second = alice.console().await;
+    let target = alice.console_target("echo").await;
+    let seen = pve.requests_seen();
+
+    let Err(third) = alice.client.console(&target).await else { panic!("a third console") };
+
+    assert_eq!(third.status, 429);
+    assert_eq!(refused(&gate, "203.0.113.9").as_deref(), Some("connections"));
+    assert_eq!(pve.requests_seen(), seen, "Proxmox VE does not hear of it");
+    assert_eq!(alice.client.get("/").await.status, 200, "requests are counted by their rate");
+    assert!(second.echo(b"x").await.is_some());
+    drop(first);
+
+    // What becomes no tunnel is the peer's again, though its connection stays open.
+    until("a place", async || alice.client.console(&target).await.is_ok()).await;
+    let mut connection = alice.client.connect().await;
+    let mut asking = alice.client.clone().with("connection", "upgrade").with("upgrade", "websocket");
+    asking = asking.with("origin", &alice.client.origin());
+    let seen = pve.requests_seen();
+    let reply = asking.send_on(&mut connection, Method::GET, "/api2/json/version", Bytes::new()).await;
+    assert_ne!(reply.status, 101);
+    assert_eq!(pve.requests_seen(), seen + 1);
+    let target = alice.console_target("echo").await;
+    until("a place", async || alice.client.console(&target).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_client_in_person_gains_nothing_by_a_forwarding_field() {
     let pve = Pve::start().await;
     let gate = TestGate::recipe(&pve)
