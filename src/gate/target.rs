@@ -1,7 +1,7 @@
 //! Whose path is it: the gate's, or Proxmox VE's? (pure)
 //!
 //! [`Route`] lists every page and endpoint of the gate; which of them are open before sign-in stands
-//! in [`Route::is_open`] and nowhere else. No other spelling of a path under our prefix reaches a
+//! in the one `match` behind [`Route::is_open`]. No other spelling of a path under our prefix reaches a
 //! page, and none reaches the upstream: a path that some parser may take for ours is refused.
 
 use http::Method;
@@ -98,26 +98,25 @@ impl Route {
         (Self::WellKnown, "/.well-known/*",    &[Method::GET]),
     ];
 
-    /// Whether it answers before sign-in (after the address check). Everything else wants a session.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
+    /// Whom it is for, and what it takes.
+    const fn kind(self) -> Kind {
         match self {
             Self::SignIn
             | Self::Enrol
             | Self::Recover
-            | Self::PasskeySignInOptions
-            | Self::PasskeySignIn
-            | Self::PasskeyCreateOptions
-            | Self::PasskeyCreate
-            | Self::SecurityKeySignIn
             | Self::Asset
             | Self::Ca
             | Self::Health
             | Self::ChangePassword
             | Self::PasskeyEndpoints
-            | Self::WellKnown => true,
+            | Self::WellKnown => Kind { audience: Audience::Everybody, is_for_script: false },
+            Self::PasskeySignInOptions
+            | Self::PasskeySignIn
+            | Self::PasskeyCreateOptions
+            | Self::PasskeyCreate
+            | Self::SecurityKeySignIn => Kind { audience: Audience::Everybody, is_for_script: true },
+            Self::SignOut => Kind { audience: Audience::AnySession, is_for_script: false },
             Self::Home
-            | Self::SignOut
             | Self::Methods
             | Self::MethodChange
             | Self::MethodNew
@@ -126,75 +125,27 @@ impl Route {
             | Self::SessionsEnd
             | Self::NotMe
             | Self::Panic
-            | Self::Enrolled
-            | Self::ProofOptions => false,
+            | Self::Enrolled => Kind { audience: Audience::FullSession, is_for_script: false },
+            Self::ProofOptions => Kind { audience: Audience::FullSession, is_for_script: true },
         }
+    }
+
+    /// Whether it answers before sign-in (after the address check). Everything else wants a session.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self.kind().audience, Audience::Everybody)
     }
 
     /// Whether a session that may only enrol is good for it, besides the open ones.
     #[must_use]
     pub const fn serves_enrolling(self) -> bool {
-        match self {
-            Self::SignOut => true,
-            Self::Home
-            | Self::Methods
-            | Self::MethodChange
-            | Self::MethodNew
-            | Self::MethodCodes
-            | Self::Sessions
-            | Self::SessionsEnd
-            | Self::NotMe
-            | Self::Panic
-            | Self::Enrolled
-            | Self::SignIn
-            | Self::Enrol
-            | Self::Recover
-            | Self::PasskeySignInOptions
-            | Self::PasskeySignIn
-            | Self::PasskeyCreateOptions
-            | Self::PasskeyCreate
-            | Self::SecurityKeySignIn
-            | Self::ProofOptions
-            | Self::Asset
-            | Self::Ca
-            | Self::Health
-            | Self::ChangePassword
-            | Self::PasskeyEndpoints
-            | Self::WellKnown => false,
-        }
+        matches!(self.kind().audience, Audience::AnySession)
     }
 
     /// Whether pages' script posts JSON to it, and no page a form.
     #[must_use]
     pub const fn is_for_script(self) -> bool {
-        match self {
-            Self::PasskeySignInOptions
-            | Self::PasskeySignIn
-            | Self::PasskeyCreateOptions
-            | Self::PasskeyCreate
-            | Self::SecurityKeySignIn
-            | Self::ProofOptions => true,
-            Self::Home
-            | Self::SignIn
-            | Self::SignOut
-            | Self::Methods
-            | Self::MethodChange
-            | Self::MethodNew
-            | Self::MethodCodes
-            | Self::Sessions
-            | Self::SessionsEnd
-            | Self::NotMe
-            | Self::Panic
-            | Self::Enrol
-            | Self::Enrolled
-            | Self::Recover
-            | Self::Asset
-            | Self::Ca
-            | Self::Health
-            | Self::ChangePassword
-            | Self::PasskeyEndpoints
-            | Self::WellKnown => false,
-        }
+        self.kind().is_for_script
     }
 
     fn of(path: &str) -> Option<(Self, &'static [Method])> {
@@ -206,6 +157,23 @@ impl Route {
             is_it.then_some((route, methods))
         })
     }
+}
+
+/// What is told of a route in one place.
+struct Kind {
+    audience: Audience,
+    /// Whether pages' script posts JSON to it.
+    is_for_script: bool,
+}
+
+/// Whom a route answers.
+enum Audience {
+    /// Strangers too.
+    Everybody,
+    /// Whoever has a session, be it one that may only enrol.
+    AnySession,
+    /// Whoever has a session that is good for everything.
+    FullSession,
 }
 
 /// Whose path a request names.
