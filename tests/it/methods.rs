@@ -63,6 +63,16 @@ async fn add_passkey(
     client.post_form("/_gate/enrol", &[("state", &state), ("name", "Laptop")]).await
 }
 
+/// Somebody with an app, and a passkey in this authenticator beside it.
+async fn alice_with_a_laptop(gate: &TestGate) -> (Person, Authenticator) {
+    let mut alice = gate.person("alice").await;
+    let mut laptop = Authenticator::synced();
+    let code = alice.wait_for_next_code(gate);
+    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
+    add_passkey(gate, &mut alice.client, &permitted, &mut laptop).await;
+    (alice, laptop)
+}
+
 #[tokio::test]
 async fn a_change_wants_a_fresh_code_in_its_own_form() {
     let pve = Pve::start().await;
@@ -157,11 +167,7 @@ async fn a_second_method_is_added_beside_the_first_and_the_first_can_go_then() {
 async fn a_passkey_proves_one_change_at_one_session_once() {
     let pve = Pve::start().await;
     let gate = busy_gate(&pve).await;
-    let mut alice = gate.person("alice").await;
-    let mut laptop = Authenticator::synced();
-    let code = alice.wait_for_next_code(&gate);
-    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
-    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let (mut alice, mut laptop) = alice_with_a_laptop(&gate).await;
     let [(key, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
 
     let wanted = json!({ "do": "rename", "id": key, "name": "Desk" });
@@ -249,11 +255,8 @@ async fn an_app_works_until_its_replacement_has_shown_a_code_and_is_gone_then() 
 async fn a_passkey_is_replaced_by_a_passkey_of_another_authenticator() {
     let pve = Pve::start().await;
     let gate = busy_gate(&pve).await;
-    let mut alice = gate.person("alice").await;
-    let (mut laptop, mut desk) = (Authenticator::synced(), Authenticator::new());
-    let code = alice.wait_for_next_code(&gate);
-    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
-    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let (mut alice, laptop) = alice_with_a_laptop(&gate).await;
+    let mut desk = Authenticator::new();
     let [(old, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
 
     let permitted = replace(&gate, &mut alice, &old).await;
@@ -309,11 +312,8 @@ async fn a_passkey_without_a_name_is_called_by_its_model_which_the_page_shows_be
 async fn what_is_gone_is_not_replaced_and_nothing_is_added() {
     let pve = Pve::start().await;
     let gate = busy_gate(&pve).await;
-    let mut alice = gate.person("alice").await;
-    let (mut laptop, mut desk) = (Authenticator::synced(), Authenticator::new());
-    let code = alice.wait_for_next_code(&gate);
-    let permitted = alice.client.post_form(NEW, &[("code", &code)]).await;
-    add_passkey(&gate, &mut alice.client, &permitted, &mut laptop).await;
+    let (mut alice, _) = alice_with_a_laptop(&gate).await;
+    let mut desk = Authenticator::new();
     let [(key, _), (app, _)] = methods(&gate, "alice").try_into().unwrap();
     let permitted = replace(&gate, &mut alice, &key).await;
     let state = state_of(&permitted.text()).unwrap();

@@ -3,9 +3,9 @@
 //! For names on a page and nothing else: without attestation an AAGUID is what a browser or authenticator
 //! says of itself, and proves nothing.
 //!
-//! What stands here was found, with the same meaning, in two lists: the one of passkey providers
-//! (passkeydeveloper/passkey-authenticator-aaguids, which holds FIDO's metadata as well), and Yubico's own
-//! (`yubi.co/aaguids`) for its keys or FIDO's metadata for others. What only one of them knows is left out.
+//! Yubico's models were found, with the same meaning, in its own list (`yubi.co/aaguids`, as others have copied
+//! it) and in an extract of FIDO's metadata; the rest stands in the community's list of passkey providers
+//! (passkeydeveloper/passkey-authenticator-aaguids). What these contradict each other about is left out.
 
 use uuid::{Uuid, uuid};
 
