@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::{
-    account::{EndReason, Method, SessionId, UserName},
+    account::{EndReason, Method, Role, SessionId, UserName},
     time::Timestamp,
 };
 
@@ -39,8 +39,19 @@ pub struct Event {
     pub call: Option<(&'static str, String)>,
     /// The network it concerns, and until when; `None` for as long as nobody says otherwise.
     pub ban: Option<(IpNet, Option<Timestamp>)>,
+    /// What was changed about the user, and to what.
+    pub changed: Option<Changed>,
     /// How many such events this one stands for.
     pub count: u64,
+}
+
+/// What was changed about a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// The name, to this one.
+    Name(UserName),
+    /// The role, to this one.
+    Role(Role),
 }
 
 /// What was done or attempted. The words are an interface: never change one that was released.
@@ -68,6 +79,8 @@ pub enum Action {
     ApiRuleRemove,
     /// An invitation was made.
     InviteCreate,
+    /// Invitations that nobody had used were made void.
+    InviteRevoke,
     /// An invitation was used, or somebody tried to.
     InviteUse,
     /// A sign-in method was added.
@@ -92,6 +105,12 @@ pub enum Action {
     UserDisable,
     /// A user may sign in again.
     UserEnable,
+    /// A user has another name.
+    UserRename,
+    /// A user may do more at the gate, or less.
+    UserRole,
+    /// A user was deleted, and everything of theirs.
+    UserDelete,
     /// A network was banned.
     BanAdd,
     /// A ban was lifted.
@@ -126,6 +145,7 @@ impl Action {
             Self::ApiRuleAdd => "api-rule-add",
             Self::ApiRuleRemove => "api-rule-remove",
             Self::InviteCreate => "invite-create",
+            Self::InviteRevoke => "invite-revoke",
             Self::InviteUse => "invite-use",
             Self::FactorAdd => "factor-add",
             Self::RecoveryUse => "recovery-use",
@@ -138,6 +158,9 @@ impl Action {
             Self::UserUnlock => "user-unlock",
             Self::UserDisable => "user-disable",
             Self::UserEnable => "user-enable",
+            Self::UserRename => "user-rename",
+            Self::UserRole => "user-role",
+            Self::UserDelete => "user-delete",
             Self::BanAdd => "ban-add",
             Self::BanRemove => "ban-remove",
             Self::UpstreamFailure => "upstream-failure",
@@ -175,9 +198,12 @@ impl Action {
                 | Self::Panic
                 | Self::UserUnlock
                 | Self::UserDisable
-                | Self::UserEnable,
+                | Self::UserEnable
+                | Self::UserRename
+                | Self::UserRole,
                 _,
             ) => ("iam", "change"),
+            (Self::InviteRevoke | Self::UserDelete, _) => ("iam", "deletion"),
             (Self::IntrusionReport, _) => ("intrusion_detection", "info"),
             (Self::BanAdd, _) => ("intrusion_detection", "creation"),
             (Self::BanRemove, _) => ("intrusion_detection", "deletion"),
@@ -256,6 +282,7 @@ impl Event {
             request: None,
             call: None,
             ban: None,
+            changed: None,
             count: 1,
         }
     }
@@ -337,6 +364,13 @@ impl Event {
         self
     }
 
+    /// With this change of the user.
+    #[must_use]
+    pub fn with_change(mut self, changed: Changed) -> Self {
+        self.changed = Some(changed);
+        self
+    }
+
     /// Standing for so many of its kind.
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
@@ -409,6 +443,11 @@ impl Event {
                 set(&["pvegate", "until"], json!(until.to_string()));
             }
         }
+        match &self.changed {
+            Some(Changed::Name(name)) => set(&["user", "changes", "name"], json!(name.as_str())),
+            Some(Changed::Role(role)) => set(&["user", "changes", "roles"], json!([role.as_str()])),
+            None => {}
+        }
         if self.count > 1 {
             set(&["pvegate", "count"], json!(self.count));
         }
@@ -463,6 +502,11 @@ impl Event {
             if let Some(until) = until {
                 let _ = write!(details, " until={until}");
             }
+        }
+        match &self.changed {
+            Some(Changed::Name(name)) => drop(write!(details, " new_name={name}")),
+            Some(Changed::Role(role)) => drop(write!(details, " role={}", role.as_str())),
+            None => {}
         }
         if self.count > 1 {
             let _ = write!(details, " count={}", self.count);
@@ -575,6 +619,25 @@ mod tests {
         let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 0)).unwrap();
         assert_eq!(json["pvegate"]["network"], "2001:db8::/64");
         assert_eq!(json["pvegate"]["until"], "2005-03-18T01:58:29.000Z");
+    }
+
+    #[test]
+    fn a_change_of_a_user_says_to_what() {
+        #[rustfmt::skip]
+        let table = [
+            (Action::UserRename, Changed::Name("bob".parse().unwrap()), r#"user-rename; user="alice" new_name=bob"#,
+             json!({ "name": "alice", "changes": { "name": "bob" } })),
+            (Action::UserRole,   Changed::Role(Role::Admin),            r#"user-role; user="alice" role=admin"#,
+             json!({ "name": "alice", "changes": { "roles": ["admin"] } })),
+        ];
+        for (action, changed, line, user) in table {
+            let event =
+                Event::new(action, Outcome::Success).of(&"alice".parse().unwrap()).with_change(changed);
+
+            assert_eq!(event.to_line(), line);
+            let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 0)).unwrap();
+            assert_eq!((&json["user"], &json["event"]["category"][0]), (&user, &"iam".into()));
+        }
     }
 
     #[test]

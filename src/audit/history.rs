@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Action, Event, Outcome};
+use super::{Action, Changed, Event, Outcome};
 use crate::{
     store::{Happened, NewEntry},
     time::Timestamp,
@@ -48,6 +48,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
         (Action::StepUp, Outcome::Success) => return None,
         (Action::StepUp, Outcome::Failure) => Happened::Proof,
         (Action::InviteCreate, _) => Happened::InviteCreate,
+        (Action::InviteRevoke, _) => Happened::InviteRevoke,
         (Action::InviteUse, _) => Happened::InviteUse,
         (Action::FactorAdd, _) => Happened::FactorAdd,
         (Action::FactorRename, _) => Happened::FactorRename,
@@ -59,6 +60,8 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
         (Action::UserUnlock, _) => Happened::Unlock,
         (Action::UserDisable, _) => Happened::Disable,
         (Action::UserEnable, _) => Happened::Enable,
+        (Action::UserRename, _) => Happened::Rename,
+        (Action::UserRole, _) => Happened::Role,
         (
             Action::Refuse
             | Action::ApiTokenAllow
@@ -68,6 +71,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             | Action::BanAdd
             | Action::BanRemove
             | Action::UserAdd
+            | Action::UserDelete
             | Action::UpstreamFailure
             | Action::UpstreamSignIn
             | Action::NodeDown
@@ -77,9 +81,14 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             _,
         ) => return None,
     };
+    // When this is written down, the account has its new name.
+    let user = match &event.changed {
+        Some(Changed::Name(name)) => name.clone(),
+        Some(Changed::Role(_)) | None => event.user.as_deref()?.parse().ok()?,
+    };
     Some(NewEntry {
         at,
-        user: event.user.as_deref()?.parse().ok()?,
+        user,
         happened,
         succeeded: event.outcome == Outcome::Success,
         client: event.client,

@@ -12,7 +12,7 @@ mod log;
 
 use std::path::PathBuf;
 
-pub use event::{Action, Event, FailedMethod, Outcome, Reason};
+pub use event::{Action, Changed, Event, FailedMethod, Outcome, Reason};
 pub use log::{Log, OpenError};
 
 /// Where audit events go.

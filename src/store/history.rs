@@ -32,6 +32,8 @@ pub enum Happened {
     Proof,
     /// An invitation was made.
     InviteCreate,
+    /// Invitations that nobody had used were made void.
+    InviteRevoke,
     /// An invitation was used, or somebody tried to.
     InviteUse,
     /// A sign-in method was added.
@@ -54,17 +56,22 @@ pub enum Happened {
     Disable,
     /// The account was enabled again.
     Enable,
+    /// The account got another name.
+    Rename,
+    /// Its owner may do more at the gate, or less.
+    Role,
 }
 
 impl Happened {
     /// Everything that may happen.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::SignIn,
         Self::SignOut,
         Self::SessionEnd,
         Self::SessionRevoke,
         Self::Proof,
         Self::InviteCreate,
+        Self::InviteRevoke,
         Self::InviteUse,
         Self::FactorAdd,
         Self::FactorRename,
@@ -76,6 +83,8 @@ impl Happened {
         Self::Unlock,
         Self::Disable,
         Self::Enable,
+        Self::Rename,
+        Self::Role,
     ];
 
     /// The word for it in the store and in JSON: that of the audit event.
@@ -88,6 +97,7 @@ impl Happened {
             Self::SessionRevoke => "session-revoke",
             Self::Proof => "step-up",
             Self::InviteCreate => "invite-create",
+            Self::InviteRevoke => "invite-revoke",
             Self::InviteUse => "invite-use",
             Self::FactorAdd => "factor-add",
             Self::FactorRename => "factor-rename",
@@ -99,6 +109,8 @@ impl Happened {
             Self::Unlock => "user-unlock",
             Self::Disable => "user-disable",
             Self::Enable => "user-enable",
+            Self::Rename => "user-rename",
+            Self::Role => "user-role",
         }
     }
 }

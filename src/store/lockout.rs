@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::{
         account::Role,
-        store::{Added, Disabled, SqliteStore, Store as _},
+        store::{Added, Deleted, Disabled, SqliteStore, Store as _},
     };
 
     const NOW: Timestamp = Timestamp::from_secs(20_000 * 24 * 3600);
@@ -462,12 +462,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_deleted_user_is_left_to_the_next_of_that_number() {
+    fn nothing_of_a_deleted_user_is_left() {
         let (mut store, alice) = store();
         store.know_device(alice.id, DeviceId([1; 32]), NOW).unwrap();
         charge(&mut store, &attempt("alice", Some(1), "192.0.2.1"));
 
-        store.delete_user_by_hand(alice.id).unwrap();
+        let Added::New(_) = store.add_user(&name("carol"), Role::Admin, NOW).unwrap() else { panic!() };
+        assert_eq!(store.delete_user(alice.id, NOW).unwrap(), Deleted::Now(vec![]));
 
         assert_eq!(rows(&mut store), [0; 4]);
     }

@@ -13,6 +13,7 @@ mod credentials;
 mod factors;
 mod history;
 mod lockout;
+mod people;
 mod recovery;
 mod report;
 mod sqlite;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 pub use ban::{AUTOMATIC, AutomaticBan, Ban, REMEMBERED, SPARED_BY_SIGN_IN};
 pub use history::{Entry, Happened, KEPT, NewEntry};
 pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
+pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
 
@@ -86,6 +88,29 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn enable_user(&mut self, user: UserId) -> Result<Enabled, StoreError>;
+
+    /// Deletes the user, and everything of theirs: sign-in methods, sessions, links, history. Their number is
+    /// given to nobody again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn delete_user(&mut self, user: UserId, now: Timestamp) -> Result<Deleted, StoreError>;
+
+    /// Gives the user another name. Everything else of theirs stays: sign-in methods, sessions, what was
+    /// guessed at their codes, history.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn rename_user(&mut self, user: UserId, name: &UserName) -> Result<UserRenamed, StoreError>;
+
+    /// Says what the user may do at the gate. Their sessions go on, with the new rights.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn set_role(&mut self, user: UserId, role: Role) -> Result<RoleSet, StoreError>;
 
     /// Reads all that concerns an attempt to sign in with a code, and writes the counts that `charge`
     /// makes of it; where that is `None`, writes as much about nobody. What came back was on disk
@@ -622,28 +647,6 @@ pub enum Added<T> {
     New(T),
     /// It was there before; nothing changed.
     Exists,
-}
-
-/// What became of disabling a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Disabled {
-    /// They are disabled, and these sessions ended.
-    Now(Vec<SessionId>),
-    /// They were before; nothing changed.
-    Before,
-    /// No administrator would be left who may sign in; nothing changed.
-    LastAdmin,
-}
-
-/// What became of enabling a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Enabled {
-    /// They are enabled.
-    Now,
-    /// They were before; nothing changed.
-    Before,
 }
 
 /// What became of something that works once.

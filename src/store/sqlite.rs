@@ -16,10 +16,10 @@ use rusqlite::{
 };
 
 use super::{
-    Added, Attempt, AutomaticBan, Ban, Change, Disabled, Enabled, EnrolledBy, Enrolment, Entry, GivenUp,
-    Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, SealedCookieKey, Sessions,
-    Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, ban, credentials, factors, history, lockout,
-    recovery, report,
+    Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
+    GivenUp, Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, RoleSet,
+    SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, UserRenamed, ban,
+    credentials, factors, history, lockout, people, recovery, report,
 };
 use crate::{
     account::{
@@ -141,11 +141,6 @@ impl SqliteStore {
         })
     }
 
-    #[cfg(test)]
-    pub(super) fn delete_user_by_hand(&mut self, user: UserId) -> Result<(), StoreError> {
-        self.write(|transaction| transaction.execute("DELETE FROM user WHERE id = ?1", [user.0]).map(drop))
-    }
-
     fn run<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         read(&self.connection).map_err(|source| self.failed(source))
     }
@@ -183,7 +178,7 @@ impl Store for SqliteStore {
             let added = transaction.execute(
                 "INSERT INTO user (name, role, handle, created_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (name) DO NOTHING",
-                params![name.as_str(), role_word(role), secret::random::<64>(), now.millis()],
+                params![name.as_str(), role.as_str(), secret::random::<64>(), now.millis()],
             )?;
             if added == 0 {
                 return Ok(Added::Exists);
@@ -211,38 +206,23 @@ impl Store for SqliteStore {
     }
 
     fn disable_user(&mut self, user: UserId, now: Timestamp) -> Result<Disabled, StoreError> {
-        self.write(|transaction| {
-            let others: bool = transaction.query_row(
-                "SELECT EXISTS (SELECT 1 FROM user WHERE id = ?1 AND role <> 'admin')
-                     OR EXISTS (SELECT 1 FROM user WHERE id <> ?1 AND role = 'admin' AND disabled_at IS NULL)",
-                [user.0],
-                |row| row.get(0),
-            )?;
-            let disabled = transaction.execute(
-                "UPDATE user SET disabled_at = ?2 WHERE id = ?1 AND disabled_at IS NULL AND ?3",
-                params![user.0, now.millis(), others],
-            )?;
-            if disabled == 0 {
-                let enabled: bool = transaction.query_row(
-                    "SELECT EXISTS (SELECT 1 FROM user WHERE id = ?1 AND disabled_at IS NULL)",
-                    [user.0],
-                    |row| row.get(0),
-                )?;
-                return Ok(if enabled { Disabled::LastAdmin } else { Disabled::Before });
-            }
-            lockout::forget_devices(transaction, user)?;
-            end_sessions(transaction, &Sessions::Of(user), EndReason::Disabled, now).map(Disabled::Now)
-        })
+        self.write(|transaction| people::disable(transaction, user, now))
     }
 
     fn enable_user(&mut self, user: UserId) -> Result<Enabled, StoreError> {
-        self.write(|transaction| {
-            let enabled = transaction.execute(
-                "UPDATE user SET disabled_at = NULL WHERE id = ?1 AND disabled_at IS NOT NULL",
-                [user.0],
-            )?;
-            Ok(if enabled == 0 { Enabled::Before } else { Enabled::Now })
-        })
+        self.write(|transaction| people::enable(transaction, user))
+    }
+
+    fn delete_user(&mut self, user: UserId, now: Timestamp) -> Result<Deleted, StoreError> {
+        self.write(|transaction| people::delete(transaction, user, now))
+    }
+
+    fn rename_user(&mut self, user: UserId, name: &UserName) -> Result<UserRenamed, StoreError> {
+        self.write(|transaction| people::rename(transaction, user, name))
+    }
+
+    fn set_role(&mut self, user: UserId, role: Role) -> Result<RoleSet, StoreError> {
+        self.write(|transaction| people::set_role(transaction, user, role))
     }
 
     fn try_code(
@@ -739,11 +719,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: UserId(row.get(0)?),
         name: parsed(row, 1, "a user name", |text| text.parse().ok())?,
-        role: parsed(row, 2, "a role", |text| match text {
-            "user" => Some(Role::User),
-            "admin" => Some(Role::Admin),
-            _ => None,
-        })?,
+        role: word(row, 2, "a role", &Role::ALL, Role::as_str)?,
         created_at: time(row, 3)?,
         disabled_at: optional_time(row, 4)?,
     })
@@ -924,13 +900,6 @@ fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite:
         ],
     )?;
     Ok(())
-}
-
-fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::User => "user",
-        Role::Admin => "admin",
-    }
 }
 
 /// SQLite's integers are signed; a step past them is later than any clock.

@@ -22,6 +22,7 @@ mod methods;
 mod nodes;
 mod own_sessions;
 mod passkeys;
+mod people;
 mod proxies;
 mod pve_sign_in;
 mod readme;

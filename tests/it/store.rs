@@ -22,8 +22,9 @@ use pvegate::{
         InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, Transport, User, UserId,
     },
     store::{
-        Added, Change, Disabled, EnrolledBy, Enrolment, Happened, NewEntry, NewInvitation, RecoveryCodes,
-        SealedCookieKey, Sessions, Spent, SqliteStore, StepSpent, Store, StoreError, StoreThread,
+        Added, Attempt, Change, Deleted, Disabled, EnrolledBy, Enrolment, Guesses, Happened, NewEntry,
+        NewInvitation, RecoveryCodes, RoleSet, SealedCookieKey, Sessions, Spent, SqliteStore, StepSpent,
+        Store, StoreError, StoreThread, Tried, UserRenamed,
     },
     time::Timestamp,
 };
@@ -105,7 +106,11 @@ promises! { sqlite is super::InAFile:
     a_credential_is_one_users_and_made_by_an_unspent_ceremony
     an_assertion_is_taken_once_and_its_counter_only_goes_up
     of_those_who_finish_one_ceremony_at_once_one_signs_in
-    of_administrators_who_are_disabled_at_once_one_is_left
+    of_administrators_who_are_taken_away_at_once_one_is_left
+    the_last_administrator_who_may_sign_in_stays_whatever_the_order
+    a_deleted_user_leaves_nothing_and_their_number_is_given_to_nobody_again
+    a_renamed_user_keeps_everything_and_a_taken_name_is_refused
+    a_change_of_a_user_is_heard
     live_sessions_are_those_neither_ended_nor_past_their_limit
     sessions_end_by_number_by_user_or_all_and_only_once
     of_those_who_end_one_session_at_once_one_does
@@ -834,21 +839,127 @@ fn of_those_who_finish_one_ceremony_at_once_one_signs_in<S: Shelf>() {
     assert_eq!(store.live_sessions(START).unwrap().len(), 2);
 }
 
-fn of_administrators_who_are_disabled_at_once_one_is_left<S: Shelf>() {
+fn add_admin(store: &mut impl Store, name: &str) -> UserId {
+    match store.add_user(&name.parse().unwrap(), Role::Admin, START).unwrap() {
+        Added::New(user) => user.id,
+        Added::Exists => panic!("{name} was there"),
+    }
+}
+
+fn of_administrators_who_are_taken_away_at_once_one_is_left<S: Shelf>() {
     let shelf = S::empty();
     let mut store = shelf.open();
-    for number in 1..=RACERS {
-        let name = format!("admin{number}").parse().unwrap();
-        assert!(matches!(store.add_user(&name, Role::Admin, START).unwrap(), Added::New(_)));
-    }
-    let everybody: Vec<UserId> = store.users().unwrap().into_iter().map(|user| user.id).collect();
+    let everybody: Vec<UserId> =
+        (1..=RACERS).map(|number| add_admin(&mut store, &format!("admin{number}"))).collect();
 
-    let disabled = race(&shelf, |store, number| {
-        store.disable_user(everybody[usize::from(number) - 1], after(5)).unwrap()
+    let stayed = race(&shelf, |store, number| {
+        let user = everybody[usize::from(number) - 1];
+        match number % 3 {
+            0 => store.disable_user(user, after(5)).unwrap() == Disabled::LastAdmin,
+            1 => store.delete_user(user, after(5)).unwrap() == Deleted::LastAdmin,
+            _ => store.set_role(user, Role::User).unwrap() == RoleSet::LastAdmin,
+        }
     });
 
-    assert_eq!(count(&disabled, |disabled| *disabled == Disabled::LastAdmin), 1);
-    assert_eq!(count(&store.users().unwrap(), |user| user.disabled_at.is_none()), 1);
+    assert_eq!(count(&stayed, |stayed| *stayed), 1);
+    let left = store.users().unwrap();
+    assert_eq!(count(&left, |user| user.role == Role::Admin && user.disabled_at.is_none()), 1);
+}
+
+fn the_last_administrator_who_may_sign_in_stays_whatever_the_order<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (root, other) = (add_admin(&mut store, "root"), add_admin(&mut store, "other"));
+    let user = add(&mut store, "user").id;
+    assert_eq!(store.disable_user(other, after(1)).unwrap(), Disabled::Now(vec![]));
+
+    assert_eq!(store.disable_user(root, after(2)).unwrap(), Disabled::LastAdmin);
+    assert_eq!(store.delete_user(root, after(2)).unwrap(), Deleted::LastAdmin);
+    assert_eq!(store.set_role(root, Role::User).unwrap(), RoleSet::LastAdmin);
+    assert_eq!(store.set_role(root, Role::Admin).unwrap(), RoleSet::Before);
+    assert_eq!(store.user(root).unwrap().unwrap().role, Role::Admin);
+
+    // The one who is disabled counts for nothing, and may go; so may whoever is no administrator.
+    assert_eq!(store.set_role(other, Role::User).unwrap(), RoleSet::Now);
+    assert_eq!(store.delete_user(other, after(3)).unwrap(), Deleted::Now(vec![]));
+    assert_eq!(store.set_role(user, Role::Admin).unwrap(), RoleSet::Now);
+    assert_eq!(store.set_role(root, Role::User).unwrap(), RoleSet::Now, "another is there now");
+    assert_eq!(store.delete_user(user, after(4)).unwrap(), Deleted::LastAdmin);
+}
+
+fn a_deleted_user_leaves_nothing_and_their_number_is_given_to_nobody_again<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice");
+    sign_in(&mut store, alice.id, 2);
+    store.end_sessions(&Sessions::One(SessionId([1; 32])), EndReason::SignOut, after(3)).unwrap();
+    store.replace_recovery_codes(alice.id, &[[7; 32]], START).unwrap();
+    store.invite(&invitation(alice.id, 9)).unwrap();
+    store.record_history(&[happened(&alice, "192.0.2.1", true)]).unwrap();
+
+    assert_eq!(store.delete_user(alice.id, after(5)).unwrap(), Deleted::Now(vec![SessionId([2; 32])]));
+
+    assert_eq!(store.user(alice.id).unwrap(), None);
+    assert_eq!(store.live_sessions(after(5)).unwrap(), []);
+    assert_eq!(store.session(SessionId([1; 32])).unwrap(), None);
+    assert_eq!(store.invitation(&[9; 32]).unwrap(), None);
+    assert_eq!(store.authenticators(alice.id).unwrap(), []);
+    assert_eq!(store.recovery_codes(alice.id).unwrap(), RecoveryCodes { left: 0, of: 0 });
+    assert_eq!(store.history(alice.id).unwrap(), []);
+    assert_eq!(store.delete_user(alice.id, after(6)).unwrap(), Deleted::NoSuchUser);
+    let next = add(&mut store, "alice");
+    assert_ne!(next.id, alice.id);
+    assert_eq!(store.history(next.id).unwrap(), []);
+}
+
+fn a_renamed_user_keeps_everything_and_a_taken_name_is_refused<S: Shelf>() {
+    let mut store = S::empty().open();
+    let alice = enrolled(&mut store, "alice");
+    let bob = add(&mut store, "bob");
+    store.record_history(&[happened(&alice, "192.0.2.1", true)]).unwrap();
+    let charge = |_: &Tried| Some(Guesses { since_success: 5, ..Guesses::default() });
+    let attempt = |name: &str| Attempt {
+        name: Some(name.parse().unwrap()),
+        device: None,
+        source: "192.0.2.66".to_owned(),
+        at: after(5),
+    };
+    let _ = store.try_code(&attempt("alice"), &charge).unwrap();
+
+    assert_eq!(store.rename_user(alice.id, &bob.name).unwrap(), UserRenamed::Taken);
+    assert_eq!(store.rename_user(alice.id, &alice.name).unwrap(), UserRenamed::Before);
+    assert_eq!(store.rename_user(UserId(99), &"dora".parse().unwrap()).unwrap(), UserRenamed::NoSuchUser);
+    assert_eq!(store.rename_user(alice.id, &"Carol ".parse().unwrap()).unwrap(), UserRenamed::Now);
+
+    let carol = store.user_by_name(&"carol".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(carol, User { name: "carol".parse().unwrap(), ..alice.clone() });
+    assert_eq!(store.user_by_name(&alice.name).unwrap(), None);
+    assert_eq!(
+        (store.history(carol.id).unwrap().len(), store.authenticators(carol.id).unwrap().len()),
+        (1, 1)
+    );
+    assert_eq!(store.live_sessions(after(5)).unwrap(), [session(carol.id, 1)]);
+    let tried = store.try_code(&attempt("carol"), &|_: &Tried| None).unwrap();
+    assert_eq!(tried.guesses.since_success, 5, "what was guessed stays with the account");
+}
+
+fn a_change_of_a_user_is_heard<S: Shelf>() {
+    let shelf = S::empty();
+    let mut writer = shelf.open();
+    let root = add_admin(&mut writer, "root");
+    let alice = enrolled(&mut writer, "alice").id;
+    let mut idle = shelf.open();
+    assert_eq!(idle.changes().unwrap(), []);
+
+    assert_eq!(writer.set_role(alice, Role::Admin).unwrap(), RoleSet::Now);
+    assert_eq!(idle.changes().unwrap(), [Change::User(alice)]);
+    assert_eq!(writer.rename_user(alice, &"carol".parse().unwrap()).unwrap(), UserRenamed::Now);
+    assert_eq!(idle.changes().unwrap(), [Change::User(alice)]);
+    assert_eq!(writer.set_role(root, Role::Admin).unwrap(), RoleSet::Before);
+    assert_eq!(writer.rename_user(root, &"carol".parse().unwrap()).unwrap(), UserRenamed::Taken);
+    assert_eq!(idle.changes().unwrap(), []);
+    let Deleted::Now(_) = writer.delete_user(alice, after(5)).unwrap() else { panic!("not the last") };
+    let heard = idle.changes().unwrap();
+    assert!(heard.contains(&Change::User(alice)), "{heard:?}");
+    assert!(heard.contains(&Change::Session(SessionId([1; 32]))), "{heard:?}");
 }
 
 fn live_sessions_are_those_neither_ended_nor_past_their_limit<S: Shelf>() {

@@ -1,8 +1,9 @@
 -- Times are milliseconds since 1970 in UTC; look at one with datetime(created_at/1000, 'unixepoch').
 
--- `handle` is what authenticators know a user by (WebAuthn): random, and nothing else.
+-- `handle` is what authenticators know a user by (WebAuthn): random, and nothing else. Numbers are never
+-- used again: a gate that has yet to hear of a deletion must not take the next user for the one it knows.
 CREATE TABLE user (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
     name        TEXT    NOT NULL UNIQUE,
     role        TEXT    NOT NULL CHECK (role IN ('user', 'admin')),
     handle      BLOB    NOT NULL UNIQUE CHECK (length(handle) = 64),
@@ -144,7 +145,6 @@ CREATE TABLE guess_day (
     guesses INTEGER NOT NULL CHECK (guesses > 0),
     PRIMARY KEY (user_id, known, day)
 ) STRICT, WITHOUT ROWID;
--- Numbers of users are used again.
 CREATE TRIGGER user_deleted_guesses AFTER DELETE ON user BEGIN
     DELETE FROM guess_total WHERE user_id = OLD.id;
     DELETE FROM guess_source WHERE user_id = OLD.id;

@@ -102,11 +102,14 @@ impl Sessions<'_> {
             Happened::SignOut
             | Happened::SessionEnd
             | Happened::InviteCreate
+            | Happened::InviteRevoke
             | Happened::Report
             | Happened::Panic
             | Happened::Unlock
             | Happened::Disable
-            | Happened::Enable => false,
+            | Happened::Enable
+            | Happened::Rename
+            | Happened::Role => false,
         }
     }
 
@@ -148,6 +151,7 @@ pub(super) fn happened(w: Language, entry: &Entry) -> &'static str {
         (Happened::SessionRevoke, _) => w.session_revoked(),
         (Happened::Proof, _) => w.failed_proof(),
         (Happened::InviteCreate, _) => w.invitation_made(),
+        (Happened::InviteRevoke, _) => w.invitation_revoked(),
         (Happened::InviteUse, true) => w.did_use_invitation(),
         (Happened::InviteUse, false) => w.failed_invitation(),
         (Happened::FactorAdd, _) => w.did_add_method(),
@@ -161,6 +165,8 @@ pub(super) fn happened(w: Language, entry: &Entry) -> &'static str {
         (Happened::Unlock, _) => w.account_unlocked(),
         (Happened::Disable, _) => w.account_disabled(),
         (Happened::Enable, _) => w.account_enabled(),
+        (Happened::Rename, _) => w.account_renamed(),
+        (Happened::Role, _) => w.role_changed(),
     }
 }
 

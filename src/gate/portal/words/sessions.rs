@@ -28,6 +28,7 @@ words! {
     session_revoked => "Session ended", "Sitzung beendet";
     failed_proof => "A change was not confirmed", "Änderung nicht bestätigt";
     invitation_made => "Invitation made", "Einladung erstellt";
+    invitation_revoked => "Invitation made void", "Einladung widerrufen";
     did_use_invitation => "Invitation used", "Einladung verwendet";
     failed_invitation => "Invitation not completed", "Einladung nicht abgeschlossen";
     did_add_method => "Sign-in method added", "Anmeldemethode hinzugefügt";
@@ -40,6 +41,8 @@ words! {
     account_unlocked => "Count of wrong codes reset", "Zähler falscher Codes zurückgesetzt";
     account_disabled => "Account disabled", "Konto gesperrt";
     account_enabled => "Account enabled", "Konto freigegeben";
+    account_renamed => "Account renamed", "Konto umbenannt";
+    role_changed => "Role changed", "Rolle geändert";
     did_report => "You reported what was not you", "Gemeldet: nicht ich";
     back_to_sessions => "Back to the sessions", "Zurück zu den Sitzungen";
     not_me => "This wasn’t me", "Das war ich nicht";
