@@ -18,11 +18,13 @@ use std::{
     },
 };
 
+use http::uri::PathAndQuery;
 use tokio::sync::watch;
 
 use super::{
     SessionLimits,
     affinity::{NodeKey, Party, Pin},
+    console::{self, Console, ConsoleId, LeadsTo},
     live_rule::LiveRule,
     session::{self, Times},
 };
@@ -229,6 +231,31 @@ impl LiveSessions {
         }
     }
 
+    /// The consoles that are open now, oldest first.
+    #[must_use]
+    pub fn consoles(&self) -> Vec<console::Told> {
+        let mut told = Vec::new();
+        for session in self.all() {
+            let user = session.user().name.clone();
+            told.extend(session.open_ones().into_iter().map(|console| console::Told {
+                id: console.id,
+                session: session.id,
+                user: user.clone(),
+                leads_to: console.leads_to.clone(),
+                since: console.since,
+            }));
+        }
+        told.sort_by_key(|console| console.since);
+        told
+    }
+
+    /// Closes one of them; its session goes on. Says whether it was open.
+    pub fn close_console(&self, id: ConsoleId) -> bool {
+        let open = self.all().into_iter().flat_map(|session| session.open_ones());
+        let mut found = open.filter(|console| console.id == id);
+        found.next().map(|console| console.close(console::End::Closed)).is_some()
+    }
+
     fn all(&self) -> Vec<Arc<LiveSession>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -324,18 +351,16 @@ impl LiveSession {
         consoles.iter().filter(|console| console.strong_count() > 0).count()
     }
 
-    fn sweep_consoles(&self, now: Timestamp, limits: &SessionLimits) {
+    fn open_ones(&self) -> Vec<Arc<Console>> {
         let mut consoles = self.consoles.lock().unwrap_or_else(PoisonError::into_inner);
-        consoles.retain(|console| match console.upgrade() {
-            Some(console) => {
-                let last = Timestamp::from_millis(console.last_active_at.load(Ordering::Relaxed));
-                if now >= last.plus(limits.console_idle) {
-                    console.idle.send_replace(true);
-                }
-                true
-            }
-            None => false,
-        });
+        consoles.retain(|console| console.strong_count() > 0);
+        consoles.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn sweep_consoles(&self, now: Timestamp, limits: &SessionLimits) {
+        for console in self.open_ones() {
+            console.look_at_clock(now, limits);
+        }
     }
 }
 
@@ -451,13 +476,15 @@ impl Lease {
         self.over(session::cuts_transfers).await
     }
 
-    /// Opens a console.
+    /// Opens a console that was asked for by this call to Proxmox VE.
     #[must_use]
-    pub fn open_console(&self, now: Timestamp) -> OpenConsole {
-        let console = Arc::new(Console {
-            last_active_at: AtomicI64::new(now.millis()),
-            idle: watch::Sender::new(false),
-        });
+    pub fn open_console(
+        &self,
+        method: &http::Method,
+        target: Option<&PathAndQuery>,
+        now: Timestamp,
+    ) -> OpenConsole {
+        let console = Arc::new(Console::open(LeadsTo::of(method, target), now));
         match &self.on {
             On::Session(session) => {
                 let mut consoles = session.consoles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -489,12 +516,6 @@ impl Lease {
     }
 }
 
-#[derive(Debug)]
-struct Console {
-    last_active_at: AtomicI64,
-    idle: watch::Sender<bool>,
-}
-
 /// A console that is open in a session; it counts as open until this is dropped.
 #[derive(Debug)]
 pub struct OpenConsole {
@@ -509,21 +530,25 @@ pub enum ConsoleOver {
     Session(EndReason),
     /// Nobody used it for too long.
     Idle,
+    /// An administrator closed it.
+    Closed,
 }
 
 impl OpenConsole {
     /// Somebody is at work in it: winds its own clock and the session's.
     pub fn touch(&self, now: Timestamp) {
-        self.console.last_active_at.fetch_max(now.millis(), Ordering::Relaxed);
+        self.console.touch(now);
         self.lease.wind(now);
     }
 
     /// Returns when it has to close.
     pub async fn over(&self) -> ConsoleOver {
-        let mut idle = self.console.idle.subscribe();
         tokio::select! {
             reason = self.lease.over(|reason| reason != EndReason::Idle) => ConsoleOver::Session(reason),
-            _ = idle.wait_for(|idle| *idle) => ConsoleOver::Idle,
+            end = self.console.over() => match end {
+                console::End::Idle => ConsoleOver::Idle,
+                console::End::Closed => ConsoleOver::Closed,
+            },
         }
     }
 }
@@ -572,7 +597,7 @@ mod tests {
     #[test]
     fn an_idle_session_stays_over_even_if_a_console_is_used_again() {
         let (sessions, session) = sessions();
-        let console = Lease::new(session.clone()).open_console(at(0));
+        let console = Lease::new(session.clone()).open_console(&http::Method::GET, None, at(0));
 
         assert_eq!(session.alive(sessions.limits(), at(HOUR)), Err(EndReason::Idle));
         console.touch(at(HOUR + 1));
@@ -583,12 +608,12 @@ mod tests {
     #[tokio::test]
     async fn a_console_outlives_idleness_of_its_session_and_closes_by_its_own_limit() {
         let (sessions, session) = sessions();
-        let console = Lease::new(session.clone()).open_console(at(0));
+        let console = Lease::new(session.clone()).open_console(&http::Method::GET, None, at(0));
 
         assert_eq!(swept(&sessions, at(2 * HOUR)), [], "the store is not told while the console is open");
         console.touch(at(3 * HOUR));
         sessions.sweep(at(4 * HOUR));
-        assert!(!*console.console.idle.borrow());
+        assert_eq!(console.console.ended(), None);
         sessions.sweep(at(7 * HOUR));
 
         assert_eq!(console.over().await, ConsoleOver::Idle);
@@ -598,10 +623,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_console_is_closed_and_its_session_and_other_consoles_go_on() {
+        let (sessions, session) = sessions();
+        let lease = Lease::new(session.clone());
+        let shell = "/api2/json/nodes/pve1/vncwebsocket".parse().unwrap();
+        let first = lease.open_console(&http::Method::GET, Some(&shell), at(1));
+        let second = lease.open_console(&http::Method::GET, None, at(2));
+        let told = sessions.consoles();
+        assert_eq!(told.len(), 2);
+        assert_eq!((&told[0].leads_to, told[0].since), (&LeadsTo::Node("pve1".to_owned()), at(1)));
+        assert_eq!(told[0].user.as_str(), "alice");
+
+        assert!(sessions.close_console(told[0].id));
+
+        assert_eq!(first.over().await, ConsoleOver::Closed);
+        assert_eq!(second.console.ended(), None);
+        assert_eq!(session.alive(sessions.limits(), at(3)), Ok(()));
+        drop(first);
+        assert_eq!(sessions.consoles().len(), 1);
+        assert!(!sessions.close_console(told[0].id), "it is gone");
+    }
+
+    #[tokio::test]
     async fn whoever_ends_an_idle_session_ends_its_console_and_transfers() {
         let (sessions, session) = sessions();
         let lease = Lease::new(session.clone());
-        let console = lease.open_console(at(0));
+        let console = lease.open_console(&http::Method::GET, None, at(0));
         sessions.sweep(at(2 * HOUR));
         assert!(!lease.is_transfer_over());
 
@@ -615,7 +662,7 @@ mod tests {
     async fn the_absolute_limit_closes_consoles_and_lets_transfers_finish() {
         let (sessions, session) = sessions();
         let lease = Lease::new(session.clone());
-        let console = lease.open_console(at(11 * HOUR));
+        let console = lease.open_console(&http::Method::GET, None, at(11 * HOUR));
         session.touch(at(11 * HOUR + 1800));
 
         assert_eq!(swept(&sessions, at(12 * HOUR)), [(session.id, EndReason::Expired)]);
@@ -668,14 +715,14 @@ mod tests {
         assert_eq!(sessions.unrecorded_activity(), [(session.id, at(60))]);
 
         // Whoever types in a console is at work, by whatever it was opened.
-        Lease::of(session.clone(), false).open_console(at(0)).touch(at(61));
+        Lease::of(session.clone(), false).open_console(&http::Method::GET, None, at(0)).touch(at(61));
         assert_eq!(sessions.unrecorded_activity(), [(session.id, at(61))]);
     }
 
     #[tokio::test]
     async fn an_end_is_told_to_the_store_until_it_has_heard() {
         let (sessions, session) = sessions();
-        let console = Lease::new(session.clone()).open_console(at(11 * HOUR));
+        let console = Lease::new(session.clone()).open_console(&http::Method::GET, None, at(11 * HOUR));
         session.touch(at(11 * HOUR + 1800));
 
         sessions.look_at_clocks(at(12 * HOUR));

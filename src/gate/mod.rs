@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod api_token;
 pub mod ceremony;
+pub mod console;
 pub mod cookie;
 mod json;
 pub mod live;

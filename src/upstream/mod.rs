@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request, uri::PathAndQuery};
 use hyper::{body::Incoming, client::conn::http1, upgrade::OnUpgrade};
 use tokio::{
     task::JoinSet,
@@ -465,7 +465,8 @@ impl Channel {
         reason::keep(&mut response);
         let lease = grounds.lease().clone();
         let limit = self.upstream.settings.idle_timeout;
-        let console = lease.open_console(self.upstream.clock.now());
+        let (method, target) = &upgrade.call;
+        let console = lease.open_console(method, target.as_ref(), self.upstream.clock.now());
         let tunnel = Tunnel { client: upgrade.client, upstream: to_upstream, console, activity };
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         response.map(|body| ResponseBody::new(body, lease, limit, Done::new(|| {})))
@@ -476,12 +477,15 @@ impl Channel {
 struct Upgrade {
     protocol: HeaderValue,
     client: OnUpgrade,
+    /// What asked for it.
+    call: (Method, Option<PathAndQuery>),
 }
 
 impl Upgrade {
     fn take(request: &mut Request<Incoming>) -> Option<Self> {
         let protocol = request.headers().get(header::UPGRADE)?.clone();
-        Some(Self { protocol, client: hyper::upgrade::on(request) })
+        let call = (request.method().clone(), request.uri().path_and_query().cloned());
+        Some(Self { protocol, client: hyper::upgrade::on(request), call })
     }
 }
 
