@@ -7,6 +7,7 @@ mod access;
 mod activity;
 mod api;
 mod ban;
+mod configuration;
 mod demo;
 mod exit;
 mod factor;
@@ -136,6 +137,11 @@ enum Verb {
     /// and floods: briefly at first, and longer each time. [limits] says when.
     #[command(subcommand, verbatim_doc_comment)]
     Ban(ban::Verb),
+    /// Check, show and explain the configuration.
+    ///
+    /// Nothing is changed.
+    #[command(subcommand, verbatim_doc_comment)]
+    Config(configuration::Verb),
     /// Print a server's certificate fingerprint, as Proxmox VE shows it.
     ///
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
@@ -164,6 +170,7 @@ pub fn run() -> Exit {
         Verb::Api(verb) => api::run(verb, &cli.config, &output),
         Verb::Access(verb) => access::run(&verb, &cli.config, &output),
         Verb::Ban(verb) => ban::run(verb, &cli.config, &output),
+        Verb::Config(verb) => configuration::run(verb, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
     };
     match done {

@@ -4,7 +4,9 @@
 //! `check` falls back to, `config/pvegate.toml` (by `reference`) and `docs/configuration.md`. A key exists
 //! when it stands in this table and `check` reads it; tests hold both.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use super::duration;
 
 /// What kind of value a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,27 @@ pub enum Kind {
     List,
 }
 
+/// In words, for people.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Path => f.write_str("absolute path of a file"),
+            Self::Duration { min, max } => {
+                write!(f, "duration from `{}` to `{}`", duration::format(*min), duration::format(*max))
+            }
+            Self::Number { min, max } if min == max => write!(f, "the number `{min}`"),
+            Self::Number { min, max } => write!(f, "whole number from `{min}` to `{max}`"),
+            Self::Flag => f.write_str("`true` or `false`"),
+            Self::Choice(choices) => {
+                let choices: Vec<_> = choices.iter().map(|choice| format!("`\"{choice}\"`")).collect();
+                f.write_str(&choices.join(", "))
+            }
+            Self::List => f.write_str("list of texts"),
+        }
+    }
+}
+
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -61,6 +84,21 @@ impl Key {
     #[must_use]
     pub fn table(&self) -> Option<&'static Table> {
         TABLES.iter().find(|table| table.name == self.split().0)
+    }
+
+    /// Its kind, its default and its variable, one a line, in Markdown.
+    #[must_use]
+    pub fn facts(&self) -> String {
+        let mut facts = format!("- Value: {}", self.kind);
+        match (self.default, self.example) {
+            (Some(default), _) => facts.push_str(&format!("\n- Default: `{default}`")),
+            (None, Some(example)) => facts.push_str(&format!("\n- Required, e.g. `{example}`")),
+            (None, None) => {}
+        }
+        if let Some(variable) = self.variable() {
+            facts.push_str(&format!("\n- Environment: `{variable}`"));
+        }
+        facts
     }
 
     /// The environment variable that sets it; keys above all tables and in repeated ones have none.
@@ -143,7 +181,7 @@ macro_rules! keys {
     };
 }
 
-const fn duration(min: Duration, max: Duration) -> Kind {
+const fn lasting(min: Duration, max: Duration) -> Kind {
     Kind::Duration { min, max }
 }
 
@@ -201,11 +239,11 @@ keys! {
          upstream that cannot prove itself. A pin must be renewed with the certificate.";
     UPSTREAM_CA "upstream.ca" Kind::Path, Some(r#""""#), None,
         "Instead of a fingerprint: the authority in PEM, e.g. /etc/pve/pve-root-ca.pem. Survives renewals.";
-    CONNECT_TIMEOUT "upstream.connect_timeout" duration(SHORTEST, MINUTE), Some(r#""3s""#), None,
+    CONNECT_TIMEOUT "upstream.connect_timeout" lasting(SHORTEST, MINUTE), Some(r#""3s""#), None,
         "For TCP and TLS together.";
-    IDLE_TIMEOUT "upstream.idle_timeout" duration(SECOND, DAY), Some(r#""15m""#), None,
+    IDLE_TIMEOUT "upstream.idle_timeout" lasting(SECOND, DAY), Some(r#""15m""#), None,
         "Longest silence of pveproxy in a plain request: some of its calls work for minutes before they answer.";
-    HEALTH_INTERVAL "upstream.health_interval" duration(SHORTEST, HOUR), Some(r#""10s""#), None,
+    HEALTH_INTERVAL "upstream.health_interval" lasting(SHORTEST, HOUR), Some(r#""10s""#), None,
         "With several nodes: one of which nothing was heard for so long is asked for a TLS handshake.\n\
          A node that fails is left by its sessions at once, whatever this is; it gets new ones once it answers.";
     SEND_CLIENT_IP "upstream.send_client_ip" Kind::Text, Some(r#""X-Forwarded-For""#), None,
@@ -228,11 +266,11 @@ keys! {
     DENY "access.deny" Kind::List, Some("[]"), None,
         "Networks that may not; wins over allow.";
 
-    LIFETIME "session.lifetime" duration(MINUTE, MONTH), Some(r#""12h""#), None,
+    LIFETIME "session.lifetime" lasting(MINUTE, MONTH), Some(r#""12h""#), None,
         "From sign-in to the end, whatever happens between: a working day.";
-    IDLE "session.idle" duration(MINUTE, MONTH), Some(r#""1h""#), None,
+    IDLE "session.idle" lasting(MINUTE, MONTH), Some(r#""1h""#), None,
         "Longest time without activity of the person. The page's own polling is none.";
-    CONSOLE_IDLE "session.console_idle" duration(MINUTE, MONTH), Some(r#""4h""#), None,
+    CONSOLE_IDLE "session.console_idle" lasting(MINUTE, MONTH), Some(r#""4h""#), None,
         "The same for open consoles, longer so that an upgrade can be watched.";
 
     METHODS "auth.methods" Kind::List, Some(r#"["passkey", "totp", "recovery"]"#), None,
@@ -278,24 +316,24 @@ keys! {
     BAN_AFTER "limits.ban_after" Kind::Number { min: 10, max: 10_000 }, Some("20"), None,
         "So many failed sign-ins or malformed requests within ten minutes lead to a ban. A request or connection\n\
          that a limit refused counts a fifth.";
-    BAN_FOR "limits.ban_for" duration(SECOND, DAY), Some(r#""10m""#), None,
+    BAN_FOR "limits.ban_for" lasting(SECOND, DAY), Some(r#""10m""#), None,
         "The first ban of a source. The next, within a week of its end, is twice as long, and so on.";
-    BAN_LONGEST "limits.ban_longest" duration(SECOND, MONTH), Some(r#""24h""#), None,
+    BAN_LONGEST "limits.ban_longest" lasting(SECOND, MONTH), Some(r#""24h""#), None,
         "No ban that comes by itself is longer.";
     NEVER_BAN "limits.never_ban" Kind::List, Some(r#"["127.0.0.0/8", "::1/128"]"#), None,
         "Networks that are banned by `pvegate ban add` only.";
-    HANDSHAKE "limits.handshake" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+    HANDSHAKE "limits.handshake" lasting(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the connection to the end of the TLS handshake.";
-    PROXY_HEADER "limits.proxy_header" duration(SHORTEST, FIVE_MINUTES), Some(r#""5s""#), None,
+    PROXY_HEADER "limits.proxy_header" lasting(SHORTEST, FIVE_MINUTES), Some(r#""5s""#), None,
         "From the connection to the end of the PROXY protocol header, where one must come.";
-    HEAD "limits.head" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+    HEAD "limits.head" lasting(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "From the first byte of a request's head to its last.";
-    KEEP_ALIVE "limits.keep_alive" duration(SHORTEST, HOUR), Some(r#""60s""#), None,
+    KEEP_ALIVE "limits.keep_alive" lasting(SHORTEST, HOUR), Some(r#""60s""#), None,
         "Between two requests of a connection; and how long a stranger may take nothing of an answer.";
-    DOWNLOAD_PAUSE "limits.download_pause" duration(SECOND, DAY), Some(r#""1h""#), None,
+    DOWNLOAD_PAUSE "limits.download_pause" lasting(SECOND, DAY), Some(r#""1h""#), None,
         "How long somebody who is signed in may take nothing of an answer: browsers let people pause a download.\n\
          Signing out, or a revocation, cuts it all the same.";
-    BODY "limits.body" duration(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
+    BODY "limits.body" lasting(SHORTEST, FIVE_MINUTES), Some(r#""10s""#), None,
         "Longest silence in a form that is sent to the gate itself.";
 
     STORAGE_PATH "storage.path" Kind::Path, Some(r#""/var/lib/pvegate/pvegate.db""#), None,

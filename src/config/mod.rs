@@ -11,6 +11,7 @@ mod api;
 mod check;
 pub mod duration;
 pub mod edit;
+mod effective;
 mod env;
 mod file;
 mod form;
@@ -19,6 +20,7 @@ mod listen;
 mod nodes;
 mod problem;
 mod reference;
+mod schema;
 mod take;
 
 use std::{
@@ -26,12 +28,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{env::Environment, problem::Source};
 pub use self::{
+    effective::{Origin, Setting, settings},
     keys::{KEYS, Key, Kind, TABLES, Table},
     problem::{Code, Problem, Problems, Severity},
     reference::default_file,
+    schema::schema,
 };
+use self::{env::Environment, problem::Source};
 use crate::{accept, admission, audit, connection, gate, store, telemetry, tls, upstream};
 
 /// Where the file is unless the command line says otherwise.
@@ -98,6 +102,14 @@ pub fn parse(
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Config, Vec<Problem>), Problems> {
     build(Source { name, text }, &Environment::new(env), &|_| false)
+}
+
+/// The key, table or code whose name is most like this text, if one is like it.
+#[must_use]
+pub fn nearest_name(text: &str) -> Option<&'static str> {
+    let keys = KEYS.iter().map(|key| key.name);
+    let all = keys.chain(TABLES.iter().map(|table| table.name)).chain(Code::ALL.iter().map(|code| code.id()));
+    file::nearest(text, all)
 }
 
 fn build(

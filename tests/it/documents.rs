@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 use clap::{Command, CommandFactory as _};
 use pvegate::{
     admin::{Cli, Exit},
-    config::{KEYS, Key, Kind, TABLES, duration},
+    config::{self, KEYS, TABLES},
 };
 
 #[track_caller]
@@ -41,10 +41,17 @@ This page is written from the table of keys in `src/config/keys.rs`.
             page.push_str("\nIt can stand several times, or not at all.\n");
         }
         for key in KEYS.iter().filter(|key| key.table() == table) {
-            let _ = write!(page, "\n### `{}`\n\n{}\n\n{}\n", key.name, text(key.doc), facts(key));
+            let _ = write!(page, "\n### `{}`\n\n{}\n\n{}\n", key.name, text(key.doc), key.facts());
         }
     }
     assert_current("docs/configuration.md", &page);
+}
+
+#[test]
+fn editors_know_every_key() {
+    let schema = serde_json::to_string_pretty(&config::schema()).unwrap() + "\n";
+
+    assert_current("docs/pvegate.schema.json", &schema);
 }
 
 /// A line that begins with a value and a colon stays a line of its own.
@@ -58,38 +65,6 @@ fn text(doc: &str) -> String {
         text.push_str(line);
     }
     text
-}
-
-/// Kind, default and variable of a key, one a line.
-fn facts(key: &Key) -> String {
-    let kind = match key.kind {
-        Kind::Text => "text".to_owned(),
-        Kind::Path => "absolute path of a file".to_owned(),
-        Kind::Duration { min, max } => {
-            format!("duration from `{}` to `{}`", duration::format(min), duration::format(max))
-        }
-        Kind::Number { min, max } if min == max => format!("the number `{min}`"),
-        Kind::Number { min, max } => format!("whole number from `{min}` to `{max}`"),
-        Kind::Flag => "`true` or `false`".to_owned(),
-        Kind::Choice(choices) => {
-            choices.iter().map(|choice| format!("`\"{choice}\"`")).collect::<Vec<_>>().join(", ")
-        }
-        Kind::List => "list of texts".to_owned(),
-    };
-    let mut facts = format!("- Value: {kind}\n");
-    match (key.default, key.example) {
-        (Some(default), _) => {
-            let _ = writeln!(facts, "- Default: `{default}`");
-        }
-        (None, Some(example)) => {
-            let _ = writeln!(facts, "- Required, e.g. `{example}`");
-        }
-        (None, None) => {}
-    }
-    if let Some(variable) = key.variable() {
-        let _ = writeln!(facts, "- Environment: `{variable}`");
-    }
-    facts.trim_end().to_owned()
 }
 
 #[test]

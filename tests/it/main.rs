@@ -9,6 +9,7 @@ mod architecture;
 mod bans;
 mod certificates;
 mod command_line;
+mod config_verb;
 mod configuration;
 mod cross_site;
 mod denial;
