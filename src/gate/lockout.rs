@@ -43,7 +43,7 @@
 use crate::{
     account::Method,
     audit::Reason,
-    store::{Guesses, GuessesByDay},
+    store::{GuessedAt, Guesses, GuessesByDay},
     time::Timestamp,
 };
 
@@ -148,6 +148,34 @@ pub fn judge(guesses: &Guesses, secrets: u32, now: Timestamp) -> Verdict {
         Verdict::Refuse(Refusal::Locked)
     } else {
         pays(Lane::Unknown)
+    }
+}
+
+/// How an account stands with devices that never signed in to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// Why none of them may use a code, wherever it is.
+    pub everywhere: Option<Refusal>,
+    /// Source prefixes from which none may.
+    pub locked: Vec<&'a str>,
+    /// Guesses that are left to them within the year.
+    pub left: u32,
+}
+
+/// Says so of an account with this many secrets.
+#[must_use]
+pub fn standing(at: &GuessedAt, secrets: u32, now: Timestamp) -> Standing<'_> {
+    let anywhere =
+        Guesses { since_success: at.since_success, by_unknown: at.by_unknown.clone(), ..Guesses::default() };
+    let everywhere = match judge(&anywhere, secrets, now) {
+        Verdict::Evaluate(_) => None,
+        Verdict::Refuse(refusal) => Some(refusal),
+    };
+    let locked = at.sources.iter().filter(|(_, in_a_row)| *in_a_row >= IN_A_ROW);
+    Standing {
+        everywhere,
+        locked: locked.map(|(source, _)| source.as_str()).collect(),
+        left: UNKNOWN_A_YEAR.saturating_sub(within_a_year(&at.by_unknown, day_of(now))),
     }
 }
 
@@ -281,6 +309,31 @@ mod tests {
                 Verdict::Refuse(refusal) => Err(refusal),
             };
             assert_eq!(found, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_account_stands_with_strangers_as_its_counts_say() {
+        use Refusal::{DeviceOnly, YearBudget};
+        const TODAY: i64 = 20_000;
+        let source = |name: &str, in_a_row| (name.to_owned(), in_a_row);
+        #[rustfmt::skip]
+        let table = [
+            // since success, guesses  sources            everywhere         locked       left
+            (0,               0,       source("a", 7),    None,              vec![],      300),
+            (8,               8,       source("a", 8),    None,              vec!["a"],   292),
+            (100,             100,     source("a", 1),    Some(DeviceOnly),  vec![],      200),
+            (0,               300,     source("a", 1),    Some(YearBudget),  vec![],      0),
+            (100,             400,     source("a", 9),    Some(YearBudget),  vec!["a"],   0),
+        ];
+        for (since_success, guesses, source, everywhere, locked, left) in table {
+            let at = GuessedAt {
+                sources: vec![source],
+                since_success,
+                by_unknown: [(TODAY, guesses)].into(),
+                ..GuessedAt::default()
+            };
+            assert_eq!(standing(&at, 1, day(TODAY)), Standing { everywhere, locked, left }, "{at:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{GivenUp, Renamed, Sessions, sqlite};
+use super::{GivenUp, Renamed, Sessions, invitations, sqlite};
 use crate::{
     account::{CredentialKind, EndReason, Factor, FactorId, UserId},
     time::Timestamp,
@@ -113,10 +113,7 @@ pub(super) fn panic(transaction: &Transaction<'_>, user: UserId, now: Timestamp)
         "UPDATE user SET disabled_at = ?2 WHERE id = ?1 AND disabled_at IS NULL",
         params![user.0, now.millis()],
     )?;
-    transaction.execute(
-        "UPDATE invitation SET revoked_at = ?2 WHERE user_id = ?1 AND used_at IS NULL AND revoked_at IS NULL",
-        params![user.0, now.millis()],
-    )?;
+    invitations::revoke(transaction, user, now)?;
     transaction.execute("DELETE FROM device WHERE user_id = ?1", [user.0])?;
     end_sessions(transaction, user, EndReason::Disabled, now)
 }

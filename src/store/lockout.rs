@@ -46,6 +46,19 @@ pub struct Guesses {
     pub by_unknown: GuessesByDay,
 }
 
+/// What was guessed at an account, from everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GuessedAt {
+    /// Source prefixes with wrong codes in a row of unknown devices, and how many.
+    pub sources: Vec<(String, u32)>,
+    /// How many devices are known.
+    pub devices: u32,
+    /// Wrong codes of unknown devices since the last success of any device.
+    pub since_success: u32,
+    /// Guesses of unknown devices.
+    pub by_unknown: GuessesByDay,
+}
+
 /// An attempt to sign in with a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -127,6 +140,22 @@ fn anybody_with_an_app(connection: &Connection) -> rusqlite::Result<Option<UserI
         .prepare_cached("SELECT user_id FROM authenticator LIMIT 1")?
         .query_row([], |row| row.get(0).map(UserId))
         .optional()
+}
+
+pub(super) fn guessed_at(connection: &Connection, user: UserId) -> rusqlite::Result<GuessedAt> {
+    let sources = connection
+        .prepare_cached("SELECT source, in_a_row FROM guess_source WHERE user_id = ?1 ORDER BY source")?
+        .query_map([user.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let devices = connection
+        .prepare_cached("SELECT count(*) FROM device WHERE user_id = ?1")?
+        .query_row([user.0], |row| row.get(0))?;
+    Ok(GuessedAt {
+        sources,
+        devices,
+        since_success: since_success(connection, user)?,
+        by_unknown: by_day(connection, user, false)?,
+    })
 }
 
 /// A code of `user` was right: writes what `settle` makes of the counts.
@@ -459,6 +488,23 @@ mod tests {
         assert_eq!(store.user(bob.id).unwrap().unwrap().disabled_at, Some(NOW));
         let Added::New(_) = store.add_user(&name("carol"), Role::Admin, NOW).unwrap() else { panic!() };
         assert_eq!(store.disable_user(alice.id, NOW).unwrap(), Disabled::Now(vec![]));
+    }
+
+    #[test]
+    fn what_was_guessed_at_an_account_is_told_from_everywhere_and_changes_nothing() {
+        let (mut store, alice) = store();
+        store.know_device(alice.id, DeviceId([1; 32]), NOW).unwrap();
+        for source in ["192.0.2.2", "192.0.2.1", "192.0.2.2"] {
+            charge(&mut store, &attempt("alice", None, source));
+        }
+        let before = rows(&mut store);
+
+        let at = store.guessed_at(alice.id).unwrap();
+
+        assert_eq!(at.sources, [("192.0.2.1".to_owned(), 1), ("192.0.2.2".to_owned(), 2)]);
+        assert_eq!((at.devices, at.since_success, at.by_unknown.values().sum()), (1, 3, 3));
+        assert_eq!(rows(&mut store), before);
+        assert_eq!(store.guessed_at(UserId(99)).unwrap(), GuessedAt::default());
     }
 
     #[test]

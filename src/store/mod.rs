@@ -12,6 +12,7 @@ mod ban;
 mod credentials;
 mod factors;
 mod history;
+mod invitations;
 mod lockout;
 mod people;
 mod recovery;
@@ -25,7 +26,9 @@ use ipnet::IpNet;
 
 pub use ban::{AUTOMATIC, AutomaticBan, Ban, REMEMBERED, SPARED_BY_SIGN_IN};
 pub use history::{Entry, Happened, KEPT, NewEntry};
-pub use lockout::{Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, Guesses, GuessesByDay, Tried, Unlocked};
+pub use lockout::{
+    Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, GuessedAt, Guesses, GuessesByDay, Tried, Unlocked,
+};
 pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
@@ -137,6 +140,13 @@ pub trait Store: Send {
         settle: &dyn Fn(Guesses) -> Guesses,
     ) -> Result<(), StoreError>;
 
+    /// What was guessed at an account, from everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn guessed_at(&mut self, user: UserId) -> Result<GuessedAt, StoreError>;
+
     /// Ends every row of wrong codes and the count since the last success: the user came in by
     /// something stronger. The guesses of the year stay.
     ///
@@ -180,6 +190,20 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError>;
+
+    /// Everybody's invitations that still work, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn open_invitations(&mut self, now: Timestamp) -> Result<Vec<Invitation>, StoreError>;
+
+    /// Makes the user's invitations void that nobody used, and says how many of them still worked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn revoke_invitations(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Spends what permits the enrolment, adds the sign-in methods, the recovery codes and the password,
     /// lifts a lockout and opens the session: all or nothing.
@@ -753,6 +777,12 @@ pub enum StoreError {
         found: String,
         /// What should be.
         expected: &'static str,
+    },
+    /// Somebody else is writing, and does not come to an end.
+    #[error("another program has been writing to {} for too long; try again", path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
     },
     /// The thread of the store is gone or has too much to do.
     #[error("the store does not answer")]

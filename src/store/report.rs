@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Sessions, lockout, sqlite};
+use super::{Sessions, invitations, lockout, sqlite};
 use crate::{
     account::{CredentialKind, EndReason, SessionId, UserId, UserName},
     time::Timestamp,
@@ -18,10 +18,7 @@ pub(super) fn disown(
         "UPDATE user SET reported_at = ?2, wants_passkey = 1 WHERE id = ?1",
         params![user.0, now.millis()],
     )?;
-    transaction.execute(
-        "UPDATE invitation SET revoked_at = ?2 WHERE user_id = ?1 AND used_at IS NULL AND revoked_at IS NULL",
-        params![user.0, now.millis()],
-    )?;
+    invitations::revoke(transaction, user, now)?;
     lockout::forget_devices(transaction, user)?;
     sqlite::end_sessions(transaction, &Sessions::Of(user), EndReason::Revoked, now)
 }

@@ -17,9 +17,9 @@ use rusqlite::{
 
 use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
-    GivenUp, Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, RoleSet,
+    GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, RoleSet,
     SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, UserRenamed, ban,
-    credentials, factors, history, lockout, people, recovery, report,
+    credentials, factors, history, invitations, lockout, people, recovery, report,
 };
 use crate::{
     account::{
@@ -64,7 +64,7 @@ impl SqliteStore {
     /// [`StoreError`]: an unwritable directory, a newer schema, or what SQLite says.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         prepare_directory(path)?;
-        let failed = |source| StoreError::Sqlite { path: path.into(), source };
+        let failed = |source| sqlite_error(path, source);
         let log_is_empty = !fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = Connection::open(path).map_err(|source| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => unwritable(path, source),
@@ -94,6 +94,9 @@ impl SqliteStore {
         let found = self.run(|connection| {
             connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
         })?;
+        if found == known {
+            return Ok(());
+        }
         if found > known {
             return Err(StoreError::Newer { path: self.path.clone(), found, known });
         }
@@ -167,7 +170,7 @@ impl SqliteStore {
                     Err(_) => StoreError::Unavailable,
                 }
             }
-            source => StoreError::Sqlite { path: self.path.clone(), source },
+            source => sqlite_error(&self.path, source),
         }
     }
 }
@@ -242,6 +245,10 @@ impl Store for SqliteStore {
         self.write(|transaction| lockout::settle(transaction, user, attempt, settle))
     }
 
+    fn guessed_at(&mut self, user: UserId) -> Result<GuessedAt, StoreError> {
+        self.run(|connection| lockout::guessed_at(connection, user))
+    }
+
     fn lift_lockout(&mut self, user: UserId) -> Result<(), StoreError> {
         self.write(|transaction| lockout::lift(transaction, user).map(drop))
     }
@@ -255,45 +262,23 @@ impl Store for SqliteStore {
     }
 
     fn invite(&mut self, invitation: &NewInvitation) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            transaction.execute(
-                "UPDATE invitation SET revoked_at = ?2
-                 WHERE user_id = ?1 AND used_at IS NULL AND revoked_at IS NULL",
-                params![invitation.user.0, invitation.created_at.millis()],
-            )?;
-            transaction.execute(
-                "INSERT INTO invitation (token_hash, user_id, purpose, created_at, expires_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![
-                    invitation.token_hash,
-                    invitation.user.0,
-                    invitation.purpose.as_str(),
-                    invitation.created_at.millis(),
-                    invitation.expires_at.millis(),
-                ],
-            )?;
-            Ok(())
-        })
+        self.write(|transaction| invitations::make(transaction, invitation))
     }
 
     fn invitation(&mut self, token_hash: &[u8; 32]) -> Result<Option<Invitation>, StoreError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached(&format!("SELECT {INVITATION} FROM invitation WHERE token_hash = ?1"))?
-                .query_row([token_hash], invitation)
-                .optional()
-        })
+        self.run(|connection| invitations::by_token(connection, token_hash))
     }
 
     fn latest_invitation(&mut self, user: UserId) -> Result<Option<Invitation>, StoreError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached(&format!(
-                    "SELECT {INVITATION} FROM invitation WHERE user_id = ?1 ORDER BY created_at DESC, rowid DESC LIMIT 1"
-                ))?
-                .query_row([user.0], invitation)
-                .optional()
-        })
+        self.run(|connection| invitations::latest(connection, user))
+    }
+
+    fn open_invitations(&mut self, now: Timestamp) -> Result<Vec<Invitation>, StoreError> {
+        self.run(|connection| invitations::open(connection, now))
+    }
+
+    fn revoke_invitations(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(|transaction| invitations::revoke(transaction, user, now))
     }
 
     fn enrol(&mut self, enrolment: &Enrolment) -> Result<Spent, StoreError> {
@@ -711,8 +696,17 @@ impl Store for SqliteStore {
     }
 }
 
+/// What SQLite said; that somebody else is writing is told apart, for it passes.
+fn sqlite_error(path: &Path, source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            StoreError::Busy { path: path.into() }
+        }
+        _ => StoreError::Sqlite { path: path.into(), source },
+    }
+}
+
 const USER: &str = "id, name, role, created_at, disabled_at";
-const INVITATION: &str = "token_hash, user_id, purpose, created_at, expires_at, used_at, revoked_at";
 const SESSION: &str = "id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason";
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -722,18 +716,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         role: word(row, 2, "a role", &Role::ALL, Role::as_str)?,
         created_at: time(row, 3)?,
         disabled_at: optional_time(row, 4)?,
-    })
-}
-
-fn invitation(row: &Row<'_>) -> rusqlite::Result<Invitation> {
-    Ok(Invitation {
-        token_hash: row.get(0)?,
-        user: UserId(row.get(1)?),
-        purpose: word(row, 2, "a purpose", &InvitationPurpose::ALL, InvitationPurpose::as_str)?,
-        created_at: time(row, 3)?,
-        expires_at: time(row, 4)?,
-        used_at: optional_time(row, 5)?,
-        revoked_at: optional_time(row, 6)?,
     })
 }
 

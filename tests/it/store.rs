@@ -87,6 +87,7 @@ promises! { sqlite is super::InAFile:
     of_those_who_add_one_name_at_once_one_does
     a_new_invitation_revokes_the_unused_ones_of_its_user_and_no_others
     an_invitation_for_nobody_changes_nothing
+    invitations_that_still_work_are_listed_and_revoked_with_those_that_do_not
     an_invitation_is_spent_once_and_in_time_by_its_user_alone
     of_those_who_take_up_one_invitation_at_once_one_does
     an_enrolment_happens_whole_or_not_at_all
@@ -372,6 +373,28 @@ fn a_new_invitation_revokes_the_unused_ones_of_its_user_and_no_others<S: Shelf>(
     assert_eq!((latest.created_at, latest.expires_at, latest.used_at), (after(60), after(900), None));
     assert_eq!(store.invitation(&[9; 32]).unwrap(), None);
     assert_eq!(store.latest_invitation(UserId(99)).unwrap(), None);
+}
+
+fn invitations_that_still_work_are_listed_and_revoked_with_those_that_do_not<S: Shelf>() {
+    let mut store = S::empty().open();
+    let (alice, bob) = (add(&mut store, "alice").id, add(&mut store, "bob").id);
+    store.invite(&invitation(alice, 1)).unwrap();
+    store.invite(&NewInvitation { expires_at: after(60), ..invitation(bob, 2) }).unwrap();
+    let open = |store: &mut S::Store, at| -> Vec<[u8; 32]> {
+        store.open_invitations(after(at)).unwrap().into_iter().map(|open| open.token_hash).collect()
+    };
+
+    assert_eq!(open(&mut store, 59), [[1; 32], [2; 32]]);
+    assert_eq!(open(&mut store, 60), [[1; 32]], "the end is the first moment after");
+    assert_eq!(store.revoke_invitations(bob, after(60)).unwrap(), 0, "it did not work any more");
+    assert_eq!(store.revoke_invitations(alice, after(60)).unwrap(), 1);
+    assert_eq!(store.revoke_invitations(alice, after(61)).unwrap(), 0);
+
+    assert_eq!(open(&mut store, 0), [[0; 32]; 0]);
+    for token in [1, 2] {
+        let revoked = store.invitation(&[token; 32]).unwrap().unwrap().revoked_at;
+        assert_eq!(revoked, Some(after(60)), "however far the clock is set back, it is void");
+    }
 }
 
 fn an_invitation_for_nobody_changes_nothing<S: Shelf>() {
