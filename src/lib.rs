@@ -12,7 +12,8 @@
 //! 5. [`upstream`]: toward pveproxy.
 //!
 //! Beside the path: [`store`] is where gates and the command line meet, [`audit`] what SIEMs read,
-//! [`status`] what pages and verbs may see of the stages, [`config`] turns a file into their settings,
+//! [`status`] what pages and verbs may see of the stages, [`recent`] what administrators may see of the
+//! last day, [`config`] turns a file into their settings,
 //! [`admin`] is the command line and composes the whole, [`demo`] a faithful stand-in for pveproxy.
 //!
 //! # Invariants
@@ -41,6 +42,7 @@ pub mod audit;
 pub mod config;
 pub mod demo;
 pub mod names;
+pub mod recent;
 pub mod secret;
 pub mod status;
 pub mod store;

@@ -16,7 +16,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -269,6 +274,7 @@ async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<
 /// Counted, checked, decided, forwarded.
 async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> Answer {
     let gate = &visitor.stages.gate;
+    let came = Instant::now();
     visitor.permit.heard_from();
     let fields = match &incoming {
         Ok(request) => request.headers(),
@@ -308,7 +314,7 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
                 let head = Outline::of(permitted.request()).into_head();
                 return too_many_tunnels(gate, client, &head, refusal);
             }
-            let answer = forward(visitor, client, permitted).await;
+            let answer = forward(visitor, client, permitted, came).await;
             if is_lent && answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 visitor.permit.give_back();
             }
@@ -469,19 +475,27 @@ async fn forward(
     visitor: &Visitor<'_>,
     client: ClientAddr,
     mut permitted: Permitted<Request<Incoming>>,
+    came: Instant,
 ) -> Answer {
     let gate = &visitor.stages.gate;
     let outline = Outline::of(permitted.request());
     let is_admin = permitted.is_admin();
     let attempt = permitted.take_attempt();
     let grounds = permitted.grounds().clone();
-    match visitor.channel().forward(permitted).await {
+    let channel = visitor.channel();
+    let sent = Instant::now();
+    match channel.forward(permitted).await {
         Ok(response) => {
+            let answered = Instant::now();
             gate.answered(client, &grounds, (&outline.method, &outline.uri), response.status());
             let hold = Some(response.body().hold());
             let response = match attempt {
+                // Its form was waited for, and Proxmox VE takes its time over passwords.
                 Some(attempt) => attempt.read(response),
-                None => response.map(ReadAnswer::unread),
+                None => {
+                    gate.took(sent.duration_since(came) + Instant::now().duration_since(answered));
+                    response.map(ReadAnswer::unread)
+                }
             };
             Answer { response: response.map(Either::Right), hold }
         }

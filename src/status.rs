@@ -2,7 +2,13 @@
 //!
 //! Plain values behind a lock; nothing is decided by them.
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::time::Timestamp;
 
@@ -15,8 +21,21 @@ pub struct Nodes(RwLock<Vec<Node>>);
 pub struct Node {
     /// `host:port`, for administrators.
     pub address: String,
+    /// How its certificate is checked.
+    pub trust: Trust,
+    /// How long it last took to connect, TLS included.
+    pub connected_in: Option<Duration>,
     /// Why and since when it does not serve.
     pub down: Option<Down>,
+}
+
+/// How a node's certificate is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// By its fingerprint.
+    Pin,
+    /// By an authority.
+    Authority,
 }
 
 /// A node that does not serve.
@@ -49,9 +68,10 @@ pub enum Why {
 impl Nodes {
     /// With nodes of which nothing is known yet.
     #[must_use]
-    pub fn of(addresses: impl IntoIterator<Item = String>) -> Self {
-        let nodes = addresses.into_iter().map(|address| Node { address, down: None }).collect();
-        Self(RwLock::new(nodes))
+    pub fn of(nodes: impl IntoIterator<Item = (String, Trust)>) -> Self {
+        let nodes = nodes.into_iter();
+        let unknown = |(address, trust)| Node { address, trust, connected_in: None, down: None };
+        Self(RwLock::new(nodes.map(unknown).collect()))
     }
 
     /// All of them, in the order of the configuration.
@@ -66,5 +86,40 @@ impl Nodes {
         if let Some(node) = nodes.iter_mut().find(|node| node.address == address) {
             node.down = down;
         }
+    }
+    /// One took so long to connect to.
+    pub fn connected(&self, address: &str, took: Duration) {
+        let mut nodes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.iter_mut().find(|node| node.address == address) {
+            node.connected_in = Some(took);
+        }
+    }
+}
+
+/// How long the gate's own certificate is good.
+#[derive(Debug)]
+pub struct Certificate(AtomicI64);
+
+impl Default for Certificate {
+    fn default() -> Self {
+        Self(AtomicI64::new(UNKNOWN))
+    }
+}
+
+const UNKNOWN: i64 = i64::MIN;
+
+impl Certificate {
+    /// The last moment at which it is good, if that is known.
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        match self.0.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+
+    /// It is good until then.
+    pub fn set(&self, not_after: Timestamp) {
+        self.0.store(not_after.millis(), Ordering::Relaxed);
     }
 }

@@ -189,6 +189,7 @@ impl Server {
             ca: certificate.ca_pem,
             pages: config.pages.clone(),
             nodes: upstream.status().clone(),
+            certificate: certificate.certificates.status().clone(),
         })
         .await?;
         let stages = Stages {

@@ -82,6 +82,7 @@ impl Gate {
             self.audit.write_floods();
             self.api_rules.sweep(now);
             self.sessions.look_at_clocks(now);
+            self.recent.consoles(self.sessions.open_consoles(), now);
         }
     }
 

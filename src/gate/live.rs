@@ -249,6 +249,12 @@ impl LiveSessions {
         told
     }
 
+    /// How many consoles are open now.
+    #[must_use]
+    pub fn open_consoles(&self) -> usize {
+        self.all().iter().map(|session| session.consoles()).sum()
+    }
+
     /// Closes one of them; its session goes on. Says whether it was open.
     pub fn close_console(&self, id: ConsoleId) -> bool {
         let open = self.all().into_iter().flat_map(|session| session.open_ones());

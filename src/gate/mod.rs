@@ -52,6 +52,7 @@ use crate::{
         head::{Alias, Checked},
         reply::Reply,
     },
+    recent::Recent,
     secret::{Key, MasterKey, Purpose},
     status,
     store::{Added, StoreError, StoreThread},
@@ -134,6 +135,8 @@ pub struct Gate {
     store_is_silent: AtomicBool,
     portal: Portal,
     nodes: Arc<status::Nodes>,
+    certificate: Arc<status::Certificate>,
+    recent: Arc<Recent>,
     relying_party: Option<RelyingParty>,
 }
 
@@ -157,6 +160,8 @@ pub struct Parts {
     pub pages: portal::Settings,
     /// What is known of the upstream's nodes.
     pub nodes: Arc<status::Nodes>,
+    /// How long the gate's own certificate is good.
+    pub certificate: Arc<status::Certificate>,
 }
 
 /// What becomes of a request.
@@ -181,7 +186,7 @@ impl Gate {
     ///
     /// [`StoreError`]
     pub async fn open(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { settings, clock, store, audit, admission, master, ca, pages, nodes } = parts;
+        let Parts { settings, clock, store, audit, admission, master, ca, pages, nodes, certificate } = parts;
         let now = clock.now();
         let sealing = master.derive(Purpose::CookieKeys);
         let opened = master.clone();
@@ -211,8 +216,12 @@ impl Gate {
             admission.set_ban(ban.network, follow::until(&ban));
         }
         homes.into_iter().for_each(|ip| admission.know(ip));
-        let watching = admission.clone();
-        audit.watch(move |event| watching.hear(event));
+        let recent = Arc::new(Recent::default());
+        let (watching, counting, at) = (admission.clone(), recent.clone(), clock.clone());
+        audit.watch(move |event| {
+            watching.hear(event);
+            counting.hear(event, at.now());
+        });
         let sign_in_rate = SignInRate::new(settings.sign_ins_a_minute, clock.clone());
         let questions = settings.sign_ins_a_minute.saturating_mul(QUESTIONS_TO_AN_ATTEMPT);
         let question_rate = SignInRate::new(questions, clock.clone());
@@ -223,6 +232,8 @@ impl Gate {
             origin: settings.public_url.origin(),
             relying_party: RelyingParty::at(&settings.public_url, &master.derive(Purpose::FakeCredentials)),
             nodes,
+            certificate,
+            recent,
             portal: Portal::new(pages, &settings, ca),
             settings,
             clock,
@@ -431,6 +442,11 @@ impl Gate {
     #[must_use]
     pub fn audit(&self) -> &audit::Log {
         &self.audit
+    }
+
+    /// A request that was let through stayed so long with the gate itself.
+    pub fn took(&self, with_us: Duration) {
+        self.recent.took(with_us, self.clock.now());
     }
 
     /// The time.

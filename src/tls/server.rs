@@ -15,7 +15,8 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-use super::{Fingerprint, Identity, provider};
+use super::{Fingerprint, Identity, provider, x509};
+use crate::status;
 
 /// The one protocol that we speak (RFC 7301). A client that offers others only is refused by rustls
 /// with `no_application_protocol`; one that offers none gets HTTP/1.1.
@@ -24,7 +25,10 @@ const ALPN: &[u8] = b"http/1.1";
 /// The certificate in use. Handshakes that begin after [`replace`](Self::replace) show the new one;
 /// connections that exist go on.
 #[derive(Debug)]
-pub struct Certificates(watch::Sender<Arc<CertifiedKey>>);
+pub struct Certificates {
+    in_use: watch::Sender<Arc<CertifiedKey>>,
+    status: Arc<status::Certificate>,
+}
 
 impl Certificates {
     /// Begins with this identity.
@@ -33,7 +37,10 @@ impl Certificates {
     ///
     /// rustls's: the key is of an unknown kind, or is not the leaf's.
     pub fn new(identity: Identity) -> Result<Self, rustls::Error> {
-        Ok(Self(watch::Sender::new(certified(identity)?)))
+        let key = certified(identity)?;
+        let status = Arc::<status::Certificate>::default();
+        tell(&status, &key);
+        Ok(Self { in_use: watch::Sender::new(key), status })
     }
 
     /// Shows this identity from now on.
@@ -42,20 +49,28 @@ impl Certificates {
     ///
     /// As [`new`](Self::new); the old identity then stays in use.
     pub fn replace(&self, identity: Identity) -> Result<(), rustls::Error> {
-        self.0.send_replace(certified(identity)?);
+        let key = certified(identity)?;
+        tell(&self.status, &key);
+        self.in_use.send_replace(key);
         Ok(())
     }
 
     /// The fingerprint of the leaf in use.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.0.borrow().cert.first().map(|leaf| Fingerprint::of(leaf))
+        self.in_use.borrow().cert.first().map(|leaf| Fingerprint::of(leaf))
+    }
+
+    /// How long the leaf in use is good, for those who may know.
+    #[must_use]
+    pub fn status(&self) -> &Arc<status::Certificate> {
+        &self.status
     }
 
     /// Tells when the identity is replaced.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<CertifiedKey>> {
-        self.0.subscribe()
+        self.in_use.subscribe()
     }
 }
 
@@ -63,7 +78,7 @@ impl ResolvesServerCert for Certificates {
     /// The name asked for plays no part: there is one public name, and the Host field is checked
     /// later. An address or a missing name is thereby served too.
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.borrow()))
+        Some(Arc::clone(&self.in_use.borrow()))
     }
 }
 
@@ -87,6 +102,12 @@ pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig
     // Early data can be replayed (RFC 8446 §8). This is rustls's default; it stands here so that it stays.
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
+}
+
+fn tell(status: &status::Certificate, key: &CertifiedKey) {
+    if let Some(Ok(leaf)) = key.cert.first().map(|leaf| x509::parse(leaf)) {
+        status.set(x509::timestamp(leaf.validity().not_after));
+    }
 }
 
 fn certified(identity: Identity) -> Result<Arc<CertifiedKey>, rustls::Error> {

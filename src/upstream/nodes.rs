@@ -33,7 +33,7 @@ use crate::{
     gate::{NodeKey, Party},
     status,
     time::Clock,
-    tls::TrustError,
+    tls::{Trust, TrustError},
 };
 
 /// All nodes; at least one.
@@ -102,7 +102,13 @@ impl Nodes {
         clock: &Arc<dyn Clock>,
         audit: &audit::Log,
     ) -> Result<(Self, Arc<status::Nodes>), TrustError> {
-        let status = Arc::new(status::Nodes::of(settings.endpoints().map(Endpoint::address)));
+        let status = Arc::new(status::Nodes::of(settings.endpoints().map(|endpoint| {
+            let trust = match endpoint.trust {
+                Trust::Fingerprint(_) => status::Trust::Pin,
+                Trust::Ca(_) => status::Trust::Authority,
+            };
+            (endpoint.address(), trust)
+        })));
         let node = |endpoint: &Endpoint| {
             Ok(Arc::new(Node {
                 key: key(&endpoint.address()),
@@ -211,9 +217,13 @@ impl Node {
     fn heard(&self, began: Instant, failed: Option<&ConnectError>) {
         let event = failed.map_or(Event::Connected, |error| Event::Failed { began, fault: error.into() });
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let (after, change) = health::step(*health, event, Instant::now());
+        let now = Instant::now();
+        let (after, change) = health::step(*health, event, now);
         *health = after;
         self.up.store(after.is_up(), Ordering::Relaxed);
+        if failed.is_none() {
+            self.status.connected(&self.address, now.duration_since(began));
+        }
         // Still under the lock, so that changes are told in their order.
         let told = match change {
             None => return,

@@ -12,7 +12,7 @@ use crate::{
         proof::Provable,
         words::Language,
     },
-    status::{Down, Node, Why},
+    status::{Down, Node, Trust, Why},
     store::{Entry, Happened},
     time::Timestamp,
 };
@@ -164,7 +164,12 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     let both = Provable { by_code: true, by_passkey: true };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
-    let node = |why| Node { address: user.to_owned(), down: Some(Down { since: NOW, why }) };
+    let node = |why| Node {
+        address: user.to_owned(),
+        trust: Trust::Pin,
+        connected_in: None,
+        down: Some(Down { since: NOW, why }),
+    };
     let pin = |pair: &str| vec![pair; 32].join(":");
     let wrong_pin = Why::Fingerprint { expected: pin("AA"), found: pin("BB") };
     let down = [node(Why::Refused), node(Why::Timeout), node(Why::Broken), node(wrong_pin)];
