@@ -306,6 +306,20 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError>;
 
+    /// Spends a recovery code at a session of its owner, for something else than a sign-in. A code that is
+    /// not the user's or was used, a session that is over and a disabled user are [`Spent::Before`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn spend_recovery_code(
+        &mut self,
+        hash: &[u8; 32],
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError>;
+
     /// The hash of the user's gate password, if there is one.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, named_params, params};
 
 use super::RecoveryCodes;
 use crate::{
-    account::{Session, UserId},
+    account::{SessionId, UserId},
     time::Timestamp,
 };
 
@@ -33,16 +33,28 @@ pub(super) fn replace(
 pub(super) fn spend(
     transaction: &Transaction<'_>,
     hash: &[u8; 32],
-    session: &Session,
+    user: UserId,
+    now: Timestamp,
 ) -> rusqlite::Result<usize> {
     transaction.execute(
         "UPDATE recovery_code SET used_at = :now
          WHERE hash = :hash AND user_id = :user AND used_at IS NULL
            AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
-        named_params! {
-            ":now": session.created_at.millis(),
-            ":hash": hash,
-            ":user": session.user.0,
-        },
+        named_params! { ":now": now.millis(), ":hash": hash, ":user": user.0 },
+    )
+}
+
+/// Whether the session is the user's, and alive.
+pub(super) fn may_spend_at(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    session: SessionId,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM session
+                        WHERE id = ?1 AND user_id = ?2 AND ended_at IS NULL AND expires_at > ?3)",
+        params![session.0, user.0, now.millis()],
+        |row| row.get(0),
     )
 }

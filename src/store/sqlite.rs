@@ -427,11 +427,25 @@ impl Store for SqliteStore {
 
     fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError> {
         self.write(|transaction| {
-            if recovery::spend(transaction, hash, session)? == 0 {
+            if recovery::spend(transaction, hash, session.user, session.created_at)? == 0 {
                 return Ok(Spent::Before);
             }
             insert_session(transaction, session)?;
             Ok(Spent::First)
+        })
+    }
+
+    fn spend_recovery_code(
+        &mut self,
+        hash: &[u8; 32],
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Spent, StoreError> {
+        self.write(|transaction| {
+            let spent = recovery::may_spend_at(transaction, user, session, now)?
+                && recovery::spend(transaction, hash, user, now)? > 0;
+            Ok(if spent { Spent::First } else { Spent::Before })
         })
     }
 

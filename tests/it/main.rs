@@ -27,6 +27,7 @@ mod people;
 mod proxies;
 mod pve_sign_in;
 mod readme;
+mod recovery_proof;
 mod secrets;
 mod security_keys;
 mod sessions;

@@ -100,6 +100,7 @@ promises! { sqlite is super::InAFile:
     codes_and_password_change_with_an_enrolment_that_brings_new_ones_and_only_then
     a_recovery_code_is_spent_once_by_its_user_alone
     of_those_who_bring_one_recovery_code_at_once_one_signs_in
+    a_recovery_code_proves_something_once_at_a_session_of_its_owner_that_is_alive
     an_invitation_to_recover_ends_the_other_sessions_of_its_user
     a_session_that_may_only_enrol_is_spent_once
     a_sign_in_method_is_replaced_by_one_of_its_kind_or_nothing_happens
@@ -651,6 +652,37 @@ fn of_those_who_bring_one_recovery_code_at_once_one_signs_in<S: Shelf>() {
 
     assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
     assert_eq!(store.live_sessions(START).unwrap().len(), 2);
+}
+
+fn a_recovery_code_proves_something_once_at_a_session_of_its_owner_that_is_alive<S: Shelf>() {
+    let shelf = S::empty();
+    let mut store = shelf.open();
+    let alice = enrolled(&mut store, "alice").id;
+    let bob = add(&mut store, "bob").id;
+    store.invite(&invitation(bob, 2)).unwrap();
+    assert_eq!(store.enrol(&by_link(2, app(bob, 2), &session(bob, 2))).unwrap(), Spent::First);
+    store.replace_recovery_codes(alice, &[[20; 32], [21; 32]], START).unwrap();
+    assert_eq!(store.sign_in_by_recovery_code(&[21; 32], &session(alice, 7)).unwrap(), Spent::First);
+    let (hers, his) = (session(alice, 7), session(bob, 2));
+    let end = hers.expires_at;
+
+    let by_bob = store.spend_recovery_code(&[20; 32], bob, his.id, START).unwrap();
+    let at_his = store.spend_recovery_code(&[20; 32], alice, his.id, START).unwrap();
+    let too_late = store.spend_recovery_code(&[20; 32], alice, hers.id, end).unwrap();
+    let used = store.spend_recovery_code(&[21; 32], alice, hers.id, START).unwrap();
+    store.end_sessions(&Sessions::One(session(alice, 1).id), EndReason::SignOut, START).unwrap();
+    let at_an_ended = store.spend_recovery_code(&[20; 32], alice, session(alice, 1).id, START).unwrap();
+    assert_eq!([by_bob, at_his, too_late, used, at_an_ended], [Spent::Before; 5]);
+    assert_eq!(store.recovery_codes(alice).unwrap().left, 1);
+
+    let spent = race(&shelf, |store, _| store.spend_recovery_code(&[20; 32], alice, hers.id, START).unwrap());
+    assert_eq!(count(&spent, |spent| *spent == Spent::First), 1);
+    assert_eq!(store.recovery_codes(alice).unwrap().left, 0);
+
+    store.replace_recovery_codes(alice, &[[22; 32]], START).unwrap();
+    let _ = store.panic(alice, START).unwrap();
+    let disabled = store.spend_recovery_code(&[22; 32], alice, hers.id, START).unwrap();
+    assert_eq!((disabled, store.recovery_codes(alice).unwrap().left), (Spent::Before, 1));
 }
 
 fn an_invitation_to_recover_ends_the_other_sessions_of_its_user<S: Shelf>() {

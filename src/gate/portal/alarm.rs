@@ -78,7 +78,7 @@ impl Gate {
     async fn panic_form(&self, visit: &Visit<'_>, status: StatusCode, no_match: bool) -> Answer {
         let Some(here) = &visit.session else { return Ok(Reply::challenge()) };
         let user = here.user();
-        let provable = self.provable(user.id).await?;
+        let provable = self.provable_here(visit).await?;
         let page = pages::Panic { user: user.name.as_str(), provable, no_match };
         Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
     }

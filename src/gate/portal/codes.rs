@@ -116,7 +116,7 @@ impl Gate {
         let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
         let user = session.user().id;
         let left = self.store.call(move |store| store.recovery_codes(user)).await?.left;
-        let provable = self.provable(user).await?;
+        let provable = self.provable_here(visit).await?;
         let page = pages::NewCodes { provable, left, problem };
         Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
     }

@@ -11,7 +11,7 @@ use super::{
     enrol::PERMITTED,
     enrol_state, pages,
     pages::{MethodKind, MethodRow, MethodsNotice, Nudge, Signal, Wish},
-    proof::{Agreed, Provable, Unproven},
+    proof::{Agreed, Unproven},
 };
 use crate::{
     account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method, User},
@@ -182,13 +182,6 @@ impl Gate {
         let page =
             pages::MethodChange { wish: asked.wish, row: &asked.row, name: &asked.name, provable, problem };
         Ok(self.portal.page(status, visit.head, visit.now, |look| page.render(look)))
-    }
-
-    pub(super) async fn provable_here(&self, visit: &Visit<'_>) -> Result<Provable, StoreError> {
-        match &visit.session {
-            Some(session) => self.provable(session.user().id).await,
-            None => Ok(Provable { by_code: false, by_passkey: false }),
-        }
     }
 
     /// What a form or link names, if it is the visitor's.

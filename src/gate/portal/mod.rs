@@ -20,6 +20,7 @@ pub mod pages;
 mod passkey;
 mod proof;
 mod recover;
+mod recovery_proof;
 mod second_factor;
 mod sessions;
 pub(super) mod sign_in;

@@ -7,7 +7,8 @@
 //!
 //! With an authenticator app, the code is a field of the form that asks for the change. With a passkey, the
 //! page's script asks for options for the form as it is filled in (`proof/options`), and adds state and
-//! answer to it. Either is spent in the store before the change takes effect. The form's other fields and
+//! answer to it. With a [recovery code](super::recovery_proof), it is a field as well. Each is spent in the
+//! store before the change takes effect. The form's other fields and
 //! its path are the change: what was signed for one is no good for another.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Answer, Form, Visit, passkey,
+    Answer, Form, Visit, passkey, recovery_proof,
     sign_in::{Matched, SignInError},
 };
 use crate::{
@@ -43,7 +44,7 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 const CONTEXT: &[u8] = b"proof";
 
 /// The fields of a form that are the proof, and no part of the change.
-const PROOF: [&str; 3] = ["code", "proof", "assertion"];
+const PROOF: [&str; 4] = ["code", recovery_proof::FIELD, "proof", "assertion"];
 
 /// The person at a session agreed to one change.
 ///
@@ -81,6 +82,30 @@ pub struct Provable {
     pub by_code: bool,
     /// By a passkey.
     pub by_passkey: bool,
+    /// By a recovery code.
+    pub by_recovery: ByRecovery,
+}
+
+/// Whether a form takes a recovery code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByRecovery {
+    /// It does not.
+    No,
+    /// Behind a line that unfolds: codes are few.
+    Folded,
+    /// At once: whoever signed in with one has nothing else left.
+    First,
+}
+
+impl Provable {
+    /// By nothing.
+    pub(super) const NOHOW: Self = Self { by_code: false, by_passkey: false, by_recovery: ByRecovery::No };
+
+    /// By something that is typed into the form.
+    #[must_use]
+    pub fn by_typing(&self) -> bool {
+        self.by_code || self.by_recovery != ByRecovery::No
+    }
 }
 
 /// Why a passkey proves nothing for this change. The person reads one sentence for all of these.
@@ -131,7 +156,14 @@ struct State {
 }
 
 impl Gate {
-    /// By what somebody can prove a change.
+    /// By what a visitor can prove the change that their page asks for.
+    pub(super) async fn provable_here(&self, visit: &Visit<'_>) -> Result<Provable, StoreError> {
+        let Some(session) = &visit.session else { return Ok(Provable::NOHOW) };
+        let by_recovery = self.by_recovery(visit, session).await?;
+        Ok(Provable { by_recovery, ..self.provable(session.user().id).await? })
+    }
+
+    /// By what somebody can prove any change.
     pub(super) async fn provable(&self, user: UserId) -> Result<Provable, StoreError> {
         let (apps, credentials) =
             self.store.call(move |store| Ok((store.authenticators(user)?, store.credentials(user)?))).await?;
@@ -139,6 +171,7 @@ impl Gate {
             by_code: !apps.is_empty(),
             by_passkey: self.relying_party.is_some()
                 && credentials.iter().any(|credential| credential.kind == CredentialKind::Passkey),
+            ..Provable::NOHOW
         })
     }
 
@@ -201,6 +234,11 @@ impl Gate {
             match self.agreed_by_passkey(visit, form, &user, session.id).await? {
                 Ok(()) => Ok(Method::Passkey),
                 Err(error) => Err((Method::Passkey, Reason::from(&error))),
+            }
+        } else if !form.get(recovery_proof::FIELD).is_empty() {
+            match self.agreed_by_recovery(visit, form, &user, session.id).await? {
+                Ok(()) => Ok(Method::Recovery),
+                Err(error) => Err((Method::Recovery, Reason::from(&error))),
             }
         } else {
             match self.agreed_by_code(visit, form, &user).await? {
@@ -323,6 +361,7 @@ mod tests {
         let same = [
             of("/_gate/methods/change", &[("id", "1"), ("do", "remove")]),
             of("/_gate/methods/change", &[("do", "remove"), ("id", "1"), ("code", "123456")]),
+            of("/_gate/methods/change", &[("recovery", "k7mq"), ("do", "remove"), ("id", "1")]),
             of("/_gate/methods/change", &[("do", "remove"), ("assertion", "{}"), ("id", "1"), ("proof", "x")]),
         ];
         #[rustfmt::skip]

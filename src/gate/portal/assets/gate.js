@@ -247,12 +247,13 @@ if (keyPlace) {
 }
 
 // A change wants a proof: a code in the form, or a passkey that signs for the form as it is filled in.
-const proofParts = new Set(["code", "proof", "assertion"]);
+const proofParts = new Set(["code", "recovery", "proof", "assertion"]);
 for (const form of all("form[data-prove]")) {
   const button = one("[data-by-passkey]", form);
   if (!button || !passkeysWork) continue;
   const problem = one("[data-proof-problem]", form);
-  const code = form.elements.code;
+  const { code, recovery } = form.elements;
+  const codeIsRequired = code?.required;
   button.hidden = false;
   button.addEventListener("click", async () => {
     if (button.ariaBusy === "true") return;
@@ -270,11 +271,11 @@ for (const form of all("form[data-prove]")) {
       proof.disabled = assertion.disabled = false;
       proof.value = state;
       assertion.value = JSON.stringify(credential);
-      if (code) code.disabled = true;
+      for (const typed of [code, recovery]) if (typed) typed.disabled = true;
       form.submit();
     } catch (error) {
       say(problem, wordsFor(error, form.dataset));
-      if (code) code.required = true;
+      if (code) code.required = codeIsRequired;
       button.ariaBusy = null;
     }
   });

@@ -2,7 +2,10 @@
 
 use super::{rendered, sessions};
 use crate::{
-    gate::portal::{proof::Provable, words::Language},
+    gate::portal::{
+        proof::{ByRecovery, Provable},
+        words::Language,
+    },
     store::Entry,
 };
 

@@ -1,7 +1,10 @@
 //! Recovery codes: the form that asks for new ones, and the page that shows them.
 
 use super::{Step, rendered};
-use crate::{gate::portal::proof::Provable, time::Timestamp};
+use crate::{
+    gate::portal::proof::{ByRecovery, Provable},
+    time::Timestamp,
+};
 
 /// `/_gate/methods/codes`: asks for the proof that permits new recovery codes.
 #[derive(Debug, Clone, Copy)]

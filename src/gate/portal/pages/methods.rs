@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use super::rendered;
 use crate::{
-    gate::{ceremony::recovery, portal::proof::Provable},
+    gate::{
+        ceremony::recovery,
+        portal::proof::{ByRecovery, Provable},
+    },
     time::Timestamp,
 };
 

@@ -9,7 +9,7 @@ use crate::{
         assets,
         device::Device,
         look::{Look, Theme},
-        proof::Provable,
+        proof::{ByRecovery, Provable},
         words::Language,
     },
     status::{Down, Node, Trust, Why},
@@ -161,7 +161,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         })
         .collect();
     let sessions = Sessions { rows: &sessions, history: &history, notice: None };
-    let both = Provable { by_code: true, by_passkey: true };
+    let both = Provable { by_code: true, by_passkey: true, by_recovery: ByRecovery::No };
     let rename =
         MethodChange { wish: Wish::Rename, row: &rows[0], name: user, provable: both, problem: None };
     let node = |why| Node {
@@ -224,6 +224,20 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         (
             "method-new-by-passkey",
             NewMethod { provable: Provable { by_code: false, ..both }, no_match: true }.render(look),
+        ),
+        (
+            "method-new-by-recovery",
+            NewMethod { provable: Provable { by_recovery: ByRecovery::First, ..both }, no_match: true }
+                .render(look),
+        ),
+        (
+            "new-codes-or-recovery",
+            NewCodes {
+                provable: Provable { by_recovery: ByRecovery::Folded, ..both },
+                left: 2,
+                problem: None,
+            }
+            .render(look),
         ),
         ("sessions", sessions.render(look)),
         ("not-me", NotMe { entry: history.first(), session: None }.render(look)),

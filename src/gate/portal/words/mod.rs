@@ -272,6 +272,9 @@ words! {
     last_method => "This is your only way in, so it stays. Add another one first.",
         "Das ist Ihr einziger Zugang, darum bleibt er. Fügen Sie zuerst einen anderen hinzu.";
     proof_code_hint => "A fresh one: it is for this change only.", "Einen frischen: Er gilt nur für diese Änderung.";
+    proof_by_recovery => "Or with one of your recovery codes", "Oder mit einem Ihrer Wiederherstellungscodes";
+    proof_recovery_hint => "One that was not used before; it is used up by this change.",
+        "Einen unbenutzten; diese Änderung verbraucht ihn.";
     confirm_with_code => "Confirm with the code", "Mit dem Code bestätigen";
     confirm_with_passkey => "Confirm with a passkey", "Mit Passkey bestätigen";
     back_to_methods => "Back to the sign-in methods", "Zurück zu den Anmeldemethoden";
