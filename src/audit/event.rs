@@ -21,6 +21,8 @@ pub struct Event {
     pub client: Option<IpAddr>,
     /// Whose account, if somebody has it. What else is typed for a name may be a secret in the wrong field.
     pub user: Option<String>,
+    /// Which administrator did it, where that is not the account's owner.
+    pub by: Option<String>,
     /// Which API token, by its name: never its secret.
     pub token: Option<String>,
     /// How somebody signed in or tried to.
@@ -65,6 +67,8 @@ pub enum Action {
     SessionEnd,
     /// Somebody ended sessions by command.
     SessionRevoke,
+    /// An administrator closed one console of a session that goes on.
+    ConsoleClose,
     /// A connection or request was refused.
     Refuse,
     /// Somebody signed in proved a change of theirs, or tried to.
@@ -138,6 +142,7 @@ impl Action {
             Self::SignOut => "sign-out",
             Self::SessionEnd => "session-end",
             Self::SessionRevoke => "session-revoke",
+            Self::ConsoleClose => "console-close",
             Self::Refuse => "refuse",
             Self::StepUp => "step-up",
             Self::ApiTokenAllow => "api-token-allow",
@@ -177,7 +182,9 @@ impl Action {
         match (self, outcome) {
             (Self::SignIn | Self::UpstreamSignIn, Outcome::Success) => ("authentication", "start"),
             (Self::SignIn | Self::UpstreamSignIn, Outcome::Failure) => ("authentication", "denied"),
-            (Self::SignOut | Self::SessionEnd | Self::SessionRevoke, _) => ("session", "end"),
+            (Self::SignOut | Self::SessionEnd | Self::SessionRevoke | Self::ConsoleClose, _) => {
+                ("session", "end")
+            }
             (Self::StepUp, Outcome::Success) => ("authentication", "info"),
             (Self::StepUp, Outcome::Failure) => ("authentication", "denied"),
             (Self::Refuse, _) => ("web", "denied"),
@@ -273,6 +280,7 @@ impl Event {
             outcome,
             client: None,
             user: None,
+            by: None,
             token: None,
             method: None,
             session: None,
@@ -298,6 +306,13 @@ impl Event {
     #[must_use]
     pub fn of(mut self, user: &UserName) -> Self {
         self.user = Some(user.to_string());
+        self
+    }
+
+    /// Done by this administrator.
+    #[must_use]
+    pub fn done_by(mut self, admin: &UserName) -> Self {
+        self.by = Some(admin.to_string());
         self
     }
 
@@ -414,6 +429,9 @@ impl Event {
         if let Some(user) = &self.user {
             set(&["user", "name"], json!(user));
         }
+        if let Some(by) = &self.by {
+            set(&["pvegate", "by"], json!(by));
+        }
         if let Some(token) = &self.token {
             set(&["pvegate", "token"], json!(token));
         }
@@ -481,6 +499,9 @@ impl Event {
         }
         if let Some(user) = &self.user {
             let _ = write!(details, " user=\"{}\"", Escaped(user));
+        }
+        if let Some(by) = &self.by {
+            let _ = write!(details, " by=\"{}\"", Escaped(by));
         }
         if let Some(user) = &self.upstream_user {
             let _ = write!(details, " upstream_user=\"{}\"", Escaped(user));
@@ -638,6 +659,17 @@ mod tests {
             let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 0)).unwrap();
             assert_eq!((&json["user"], &json["event"]["category"][0]), (&user, &"iam".into()));
         }
+    }
+
+    #[test]
+    fn what_an_administrator_did_to_an_account_names_both() {
+        let event = Event::new(Action::UserDisable, Outcome::Success)
+            .of(&"alice".parse().unwrap())
+            .done_by(&"root".parse().unwrap());
+
+        assert_eq!(event.to_line(), r#"user-disable; user="alice" by="root""#);
+        let json: Value = serde_json::from_str(&event.to_json(Timestamp::from_secs(0), 0)).unwrap();
+        assert_eq!((&json["user"]["name"], &json["pvegate"]["by"]), (&"alice".into(), &"root".into()));
     }
 
     #[test]

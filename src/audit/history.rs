@@ -64,6 +64,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
         (Action::UserRole, _) => Happened::Role,
         (
             Action::Refuse
+            | Action::ConsoleClose
             | Action::ApiTokenAllow
             | Action::ApiTokenRefuse
             | Action::ApiRuleAdd
@@ -91,7 +92,8 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
         user,
         happened,
         succeeded: event.outcome == Outcome::Success,
-        client: event.client,
+        // From where an administrator did it is nothing that its owner could recognize.
+        client: event.client.filter(|_| event.by.is_none()),
         method: event.method.map(|method| method.0),
         session: event.session,
         reason: event.reason.as_ref().map(|reason| reason.word),
@@ -119,6 +121,15 @@ mod tests {
         assert_eq!((entry.happened, entry.succeeded), (Happened::SignIn, false));
         assert_eq!((entry.method, entry.reason), (Some("totp"), Some("bad_code")));
         assert!(!format!("{entry:?}").contains("anything"));
+    }
+
+    #[test]
+    fn what_an_administrator_did_comes_from_nowhere() {
+        let event = of_alice(Action::UserDisable, Outcome::Success).from("192.0.2.1".parse().unwrap());
+        let at = Timestamp::from_secs(1);
+
+        assert_eq!(entry(&event.clone().done_by(&"root".parse().unwrap()), at).unwrap().client, None);
+        assert!(entry(&event, at).unwrap().client.is_some());
     }
 
     #[test]

@@ -525,6 +525,13 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn history(&mut self, user: UserId) -> Result<Vec<Entry>, StoreError>;
 
+    /// When the user last signed in, as far back as sessions are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn last_sign_in(&mut self, user: UserId) -> Result<Option<Timestamp>, StoreError>;
+
     /// Forgets sessions, invitations and spent ceremonies that were over before `before`, what happened
     /// before, and changes every gate has heard of.
     ///

@@ -149,6 +149,13 @@ pub(super) fn set_role(transaction: &Transaction<'_>, user: UserId, role: Role) 
     Ok(if exists { RoleSet::Before } else { RoleSet::NoSuchUser })
 }
 
+/// When their latest session was opened.
+pub(super) fn last_sign_in(connection: &Connection, user: UserId) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT max(created_at) FROM session WHERE user_id = ?1")?
+        .query_row([user.0], |row| sqlite::optional_time(row, 0))
+}
+
 /// Whether this is the one administrator who may sign in.
 fn is_last_admin(connection: &Connection, user: UserId) -> rusqlite::Result<bool> {
     connection

@@ -631,6 +631,10 @@ impl Store for SqliteStore {
         self.run(|connection| history::of(connection, user))
     }
 
+    fn last_sign_in(&mut self, user: UserId) -> Result<Option<Timestamp>, StoreError> {
+        self.run(|connection| people::last_sign_in(connection, user))
+    }
+
     fn forget(&mut self, before: Timestamp) -> Result<(), StoreError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
