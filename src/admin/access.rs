@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Desk, Failure, api::parse_token, output::Output};
 use crate::{
-    account::{EndReason, User, UserName},
+    account::{EndReason, Role, User, UserName},
     admission::{Admission, SourcePrefix, SourceRefusal},
     audit::Reason,
     gate::{
@@ -218,17 +218,17 @@ fn by_token(desk: &Desk, client: IpAddr, token: &TokenId, question: &Question) -
 /// The way of sessions.
 fn by_session(desk: &mut Desk, ip: IpAddr, question: &Question) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
-    let session = match &question.user {
-        None => SessionFact::None(CookieError::Absent),
+    let (session, role) = match &question.user {
+        None => (SessionFact::None(CookieError::Absent), Role::User),
         Some(name) => {
             let user = desk.user(name)?;
             let (fact, step) = account(&user);
             steps.push(step);
             steps.extend(codes(desk, ip, name)?);
-            fact
+            (fact, user.role)
         }
     };
-    steps.push(call(desk, question, session));
+    steps.push(call(desk, question, session, role));
     Ok(steps)
 }
 
@@ -267,7 +267,7 @@ fn codes(desk: &mut Desk, ip: IpAddr, name: &UserName) -> Result<Option<Step>, F
 }
 
 /// What policy says of the call, as if a page of ours had made it.
-fn call(desk: &Desk, question: &Question, session: SessionFact) -> Step {
+fn call(desk: &Desk, question: &Question, session: SessionFact, role: Role) -> Step {
     let origin = desk.config.gate.public_url.origin();
     let mut request = Request::builder().method(question.method.clone()).uri(question.path.clone());
     request = request.header(header::ORIGIN, &origin).header("sec-fetch-site", "same-origin");
@@ -281,7 +281,7 @@ fn call(desk: &Desk, question: &Question, session: SessionFact) -> Step {
     };
     let (head, ()) = request.into_parts();
     let read = pve_call::Call::of_head(&head);
-    let facts = Facts::of(&head, &read, &origin, session);
+    let facts = Facts::of(&head, &read, &origin, session).by(role);
     let (outcome, why) = match policy::decide(&facts) {
         Verdict::Forward => (
             Outcome::Forwarded,

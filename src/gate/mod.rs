@@ -273,6 +273,10 @@ impl Gate {
         };
         let call = Call::of_head(&head);
         let facts = Facts::of(&head, &call, &self.origin, visitor.fact);
+        let facts = match &visitor.session {
+            Some(session) => facts.by(session.user().role),
+            None => facts,
+        };
         let verdict = policy::decide(&facts);
         // What is refused is nobody at work: another site's page could keep a session alive by it.
         let is_carried_out = match verdict {
@@ -447,6 +451,12 @@ impl Gate {
     /// A request that was let through stayed so long with the gate itself.
     pub fn took(&self, with_us: Duration) {
         self.recent.took(with_us, self.clock.now());
+    }
+
+    /// The consoles that are open through this gate now, oldest first.
+    #[must_use]
+    pub fn open_consoles(&self) -> Vec<console::Told> {
+        self.sessions.consoles()
     }
 
     /// The time.

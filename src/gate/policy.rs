@@ -10,7 +10,7 @@ use super::{
     pve_call::{Call, Class, Place},
     target::{Route, Target},
 };
-use crate::account::EndReason;
+use crate::account::{EndReason, Role};
 
 /// What a decision rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Facts {
     pub class: Class,
     /// What the request's cookie stands for.
     pub session: SessionFact,
+    /// Whether the session's owner is an administrator.
+    pub admin: bool,
     /// Whether a person waits for a page.
     pub navigation: bool,
     /// Whether it changes something or opens a tunnel: an unsafe method (RFC 9110 §9.2.1) or an upgrade.
@@ -99,17 +101,31 @@ pub enum Refusal {
 }
 
 impl Facts {
-    /// Reads the facts of a request's head. `origin` is the one that browsers may use.
+    /// Reads the facts of a request's head. `origin` is the one that browsers may use. Nobody is taken for an
+    /// administrator; see [`Facts::by`].
     #[must_use]
     pub fn of(head: &request::Parts, call: &Call<'_>, origin: &str, session: SessionFact) -> Self {
         Self {
             target: Target::of(&head.method, head.uri.path()),
             class: call.class,
             session,
+            admin: false,
             navigation: is_navigation(&head.method, call.place, &head.headers),
             acts: !is_safe(&head.method) || head.headers.contains_key(header::UPGRADE),
             initiator: initiator(&head.headers, origin),
         }
+    }
+}
+
+impl Facts {
+    /// The same, with the role of the session's owner.
+    #[must_use]
+    pub fn by(self, role: Role) -> Self {
+        let admin = match role {
+            Role::Admin => true,
+            Role::User => false,
+        };
+        Self { admin, ..self }
     }
 }
 
@@ -137,6 +153,9 @@ pub fn decide(facts: &Facts) -> Verdict {
         Target::WrongMethod { allowed } => Verdict::Refuse(Refusal::WrongMethod { allowed }),
         Target::Portal(route) if !(route.is_open() || signed_in || enrolling && route.serves_enrolling()) => {
             sign_in()
+        }
+        Target::Portal(route) if route.is_for_admins() && !facts.admin => {
+            Verdict::Refuse(Refusal::NoSuchPage)
         }
         Target::Portal(route) if facts.acts => shield().unwrap_or(Verdict::Portal(route)),
         Target::Portal(route) => Verdict::Portal(route),
@@ -230,6 +249,35 @@ mod tests {
         }
         let head = request.body(()).unwrap().into_parts().0;
         Facts::of(&head, &Call::of_head(&head), ORIGIN, session)
+    }
+
+    #[test]
+    fn administrators_pages_are_there_for_administrators_alone() {
+        use SessionFact::{Alive, Enrolling, Over, Unknown};
+        let nav = [("sec-fetch-mode", "navigate"), ("origin", ORIGIN)];
+        for (route, path, methods) in Route::ALL.into_iter().filter(|(route, ..)| route.is_for_admins()) {
+            for method in methods.iter().map(Method::as_str) {
+                let of = |session, role| decide(&facts(method, path, &nav, session).by(role));
+                assert_eq!(of(Alive, Role::Admin), Verdict::Portal(route), "{method} {path}");
+                assert_eq!(of(Alive, Role::User), Verdict::Refuse(Refusal::NoSuchPage), "{method} {path}");
+                for session in [Enrolling, Unknown, Over(EndReason::Expired)] {
+                    for role in [Role::Admin, Role::User] {
+                        let verdict = of(session, role);
+                        assert!(
+                            matches!(
+                                verdict,
+                                Verdict::SignInFirst | Verdict::EnrolFirst | Verdict::Challenge
+                            ),
+                            "{method} {path}: {verdict:?}"
+                        );
+                    }
+                }
+                let foreign = facts(method, path, &[("origin", "https://evil.example")], Alive);
+                if method == "POST" {
+                    assert_eq!(decide(&foreign.by(Role::Admin)), Verdict::Refuse(Refusal::CrossSite));
+                }
+            }
+        }
     }
 
     #[test]

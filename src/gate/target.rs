@@ -34,6 +34,16 @@ pub enum Route {
     NotMe,
     /// Locks their own account.
     Panic,
+    /// Administrators' overview.
+    Admin,
+    /// One person, for administrators.
+    AdminUser,
+    /// Asks for one change by an administrator, and makes it.
+    AdminChange,
+    /// Everybody as a table for other programs.
+    AdminCsv,
+    /// Everybody as JSON.
+    AdminJson,
     /// Takes up an invitation.
     Enrol,
     /// The end of an enrolment.
@@ -69,7 +79,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 26] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 31] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -81,6 +91,11 @@ impl Route {
         (Self::SessionsEnd, "/_gate/sessions/end", &[Method::POST]),
         (Self::NotMe,     "/_gate/sessions/not-me", &[Method::GET, Method::POST]),
         (Self::Panic,     "/_gate/panic",      &[Method::GET, Method::POST]),
+        (Self::Admin,     "/_gate/admin",      &[Method::GET]),
+        (Self::AdminUser, "/_gate/admin/user", &[Method::GET]),
+        (Self::AdminChange, "/_gate/admin/change", &[Method::GET, Method::POST]),
+        (Self::AdminCsv,  "/_gate/admin/users.csv",  &[Method::GET]),
+        (Self::AdminJson, "/_gate/admin/users.json", &[Method::GET]),
         (Self::Enrol,     "/_gate/enrol",      &[Method::GET, Method::POST]),
         (Self::Enrolled,  "/_gate/enrolled",   &[Method::GET]),
         (Self::Recover,   "/_gate/recover",    &[Method::GET, Method::POST]),
@@ -126,6 +141,9 @@ impl Route {
             | Self::NotMe
             | Self::Panic
             | Self::Enrolled => Kind { audience: Audience::FullSession, is_for_script: false },
+            Self::Admin | Self::AdminUser | Self::AdminChange | Self::AdminCsv | Self::AdminJson => {
+                Kind { audience: Audience::Admins, is_for_script: false }
+            }
             Self::ProofOptions => Kind { audience: Audience::FullSession, is_for_script: true },
         }
     }
@@ -140,6 +158,12 @@ impl Route {
     #[must_use]
     pub const fn serves_enrolling(self) -> bool {
         matches!(self.kind().audience, Audience::AnySession)
+    }
+
+    /// Whether it is there for administrators only: to everybody else who is signed in, nothing is there.
+    #[must_use]
+    pub const fn is_for_admins(self) -> bool {
+        matches!(self.kind().audience, Audience::Admins)
     }
 
     /// Whether pages' script posts JSON to it, and no page a form.
@@ -174,6 +198,8 @@ enum Audience {
     AnySession,
     /// Whoever has a session that is good for everything.
     FullSession,
+    /// Administrators with such a session.
+    Admins,
 }
 
 /// Whose path a request names.

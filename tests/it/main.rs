@@ -3,6 +3,7 @@
 mod authenticator;
 mod harness;
 
+mod admin_page;
 mod api_tokens;
 mod api_verbs;
 mod architecture;

@@ -468,7 +468,7 @@ impl Gate {
 }
 
 /// A QR code as SVG without style attributes. A text too long for one gives none: the key is beside it.
-fn qr(text: &str) -> String {
+pub(super) fn qr(text: &str) -> String {
     match QrCode::with_error_correction_level(text, EcLevel::M) {
         Ok(code) => code.render::<svg::Color<'_>>().min_dimensions(240, 240).quiet_zone(true).build(),
         Err(_) => String::new(),

@@ -1,9 +1,10 @@
 //! The gate's own pages, under `/_gate/`.
 //!
 //! [`Gate::answer`] leads a visit to its handler; the handlers are in `sign_in`, `second_factor`, `recover`,
-//! `enrol`, `enrolled`, `passkey`, `methods` and `codes`, each a thin shell around a ceremony. [`Portal`] makes
+//! `enrol`, `enrolled`, `passkey`, `methods`, `codes` and `admin`, each a thin shell around a ceremony. [`Portal`] makes
 //! the replies that need no ceremony: refusals, faults, the redirect to the sign-in page.
 
+mod admin;
 mod alarm;
 pub mod assets;
 mod codes;
@@ -427,6 +428,12 @@ impl Gate {
             (Route::Panic, None) => self.panic_page(&visit).await,
             (Route::Panic, Some(form)) => self.panic(&visit, &form).await,
             (Route::SessionsEnd, None) => Ok(self.no_such_page(&visit)),
+            (Route::Admin, _) => self.admin_page(&visit).await,
+            (Route::AdminUser, _) => self.admin_user_page(&visit).await,
+            (Route::AdminChange, None) => self.admin_change_page(&visit).await,
+            (Route::AdminChange, Some(form)) => self.admin_change(&visit, &form).await,
+            (Route::AdminCsv, _) => self.users_csv(&visit).await,
+            (Route::AdminJson, _) => self.users_json(&visit).await,
             (Route::Enrol, None) => self.enrol_page(&visit).await,
             (Route::Enrol, Some(form)) => self.enrol(&visit, &form).await,
             (Route::Enrolled, _) => self.enrolled_page(&visit).await,
@@ -505,6 +512,7 @@ impl Gate {
             recovery_codes: codes,
             down: &down,
             reports: &reports,
+            admin: user.role == Role::Admin,
         };
         Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
     }

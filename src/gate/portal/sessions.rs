@@ -59,35 +59,41 @@ impl Gate {
     }
 
     async fn session_rows(&self, here: &LiveSession, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
-        let limits = self.sessions.limits();
-        let mut rows = Vec::new();
-        for stored in self.own_sessions(here).await? {
-            // What this gate knows is newer than what was written down. A session in which somebody works
-            // at another gate on this store is as old here as the store has it, and its consoles are that
-            // gate's to count.
-            let live = self.sessions.find(stored.id);
-            let seen = live.as_ref().map(|live| live.last_active_at());
-            let last_active_at = seen.map_or(stored.last_active_at, |seen| seen.max(stored.last_active_at));
-            let consoles = live.as_ref().map_or(0, |live| live.consoles());
-            let times = session::Times { last_active_at, ..session::Times::of(&stored) };
-            // An idle session is over, except for the consoles that are open in it.
-            if session::alive(&times, limits, now).is_err() && consoles == 0 {
-                continue;
-            }
-            rows.push(SessionRow {
-                id: stored.id.to_string(),
-                device: Device::of(&stored.user_agent),
-                client: stored.client,
-                since: stored.created_at,
-                last_active_at,
-                method: stored.method,
-                consoles,
-                is_this: stored.id == here.id,
-            });
-        }
+        let mut rows: Vec<_> = self
+            .own_sessions(here)
+            .await?
+            .iter()
+            .filter_map(|stored| self.row(stored, here.id, now))
+            .collect();
         // Stable: the others stay by age.
         rows.sort_by_key(|row| !row.is_this);
         Ok(rows)
+    }
+
+    /// What is told of a session that the store has not seen end; `None` if it is over all the same.
+    pub(super) fn row(&self, stored: &Session, here: SessionId, now: Timestamp) -> Option<SessionRow> {
+        // What this gate knows is newer than what was written down. A session in which somebody works
+        // at another gate on this store is as old here as the store has it, and its consoles are that
+        // gate's to count.
+        let live = self.sessions.find(stored.id);
+        let seen = live.as_ref().map(|live| live.last_active_at());
+        let last_active_at = seen.map_or(stored.last_active_at, |seen| seen.max(stored.last_active_at));
+        let consoles = live.as_ref().map_or(0, |live| live.consoles());
+        let times = session::Times { last_active_at, ..session::Times::of(stored) };
+        // An idle session is over, except for the consoles that are open in it.
+        if session::alive(&times, self.sessions.limits(), now).is_err() && consoles == 0 {
+            return None;
+        }
+        Some(SessionRow {
+            id: stored.id.to_string(),
+            device: Device::of(&stored.user_agent),
+            client: stored.client,
+            since: stored.created_at,
+            last_active_at,
+            method: stored.method,
+            consoles,
+            is_this: stored.id == here,
+        })
     }
 
     /// The person's sessions that the store has not seen end, oldest first.

@@ -27,6 +27,8 @@ pub struct Account<'a> {
     pub down: &'a [Node],
     /// To administrators: who lately reported what was not their doing, and when.
     pub reports: &'a [(UserName, Timestamp)],
+    /// Whether they are an administrator.
+    pub admin: bool,
 }
 
 impl Account<'_> {

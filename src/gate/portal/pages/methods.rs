@@ -111,7 +111,7 @@ rendered!(Methods<'t>, "methods.html");
 
 impl MethodRow {
     /// Its model, where the name does not say it.
-    fn model_beside_name(&self) -> Option<&'static str> {
+    pub(super) fn model_beside_name(&self) -> Option<&'static str> {
         self.model.filter(|model| !self.name.contains(model))
     }
 }

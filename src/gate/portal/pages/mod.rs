@@ -9,6 +9,7 @@
 //! Text is escaped by the templates; only the QR code goes in as it is.
 
 mod account;
+mod admin;
 mod alarm;
 mod codes;
 mod enrol;
@@ -22,6 +23,11 @@ mod sign_in;
 mod tests;
 
 pub use account::{Account, SignedOut};
+pub(in crate::gate::portal) use admin::leads_to;
+pub use admin::{
+    About, Admin, BanLength, Bar, Chart, Colour, Deed, DeedPage, DeedProblem, Drawing, LinkMade, Locked,
+    OpenSession, Person, PersonRow, PersonState, Summary, Typed,
+};
 pub use alarm::{NotMe, NotMeDone, Panic, PanicDone};
 pub use codes::{Codes, NewCodes, NewCodesProblem};
 pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
@@ -31,6 +37,7 @@ pub use methods::{
 };
 pub use refusal::{Fingerprints, Refusal, RefusalPage};
 pub use security_key::{KeyCeremony, SecurityKey};
+pub(in crate::gate::portal) use sessions::device;
 pub use sessions::{SessionRow, Sessions, SessionsNotice};
 pub use sign_in::{Recover, SignIn, SignInNotice};
 

@@ -133,7 +133,7 @@ impl Sessions<'_> {
 rendered!(Sessions<'t>, "sessions.html");
 
 /// A browser and what it runs on.
-fn device(w: Language, device: Device) -> String {
+pub(in crate::gate::portal) fn device(w: Language, device: Device) -> String {
     match (device.browser, device.system) {
         (Some(browser), Some(system)) => w.device_of(browser, system),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
@@ -171,7 +171,7 @@ pub(super) fn happened(w: Language, entry: &Entry) -> &'static str {
 }
 
 /// How somebody signs in, by its word.
-fn method_word(w: Language, word: Option<&str>) -> Option<&'static str> {
+pub(super) fn method_word(w: Language, word: Option<&str>) -> Option<&'static str> {
     let method = Method::ALL.into_iter().find(|method| Some(method.as_str()) == word)?;
     Some(method_words(w, method))
 }

@@ -20,9 +20,9 @@ use crate::{
 /// A user name that would break out of text and attributes if it were not escaped. (No user can have it.)
 const HOSTILE: &str = "\"'><script>alert(1)</script>";
 
-const NOW: Timestamp = Timestamp::from_secs(1_795_528_951);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_528_951);
 
-fn look<'a>(language: Language) -> Look<'a> {
+pub(super) fn look<'a>(language: Language) -> Look<'a> {
     Look {
         language,
         theme: Theme::Auto,
@@ -104,6 +104,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         recovery_codes: Some(8),
         down: &[],
         reports: &[],
+        admin: false,
     };
     let row = |kind, synced: bool, last_used_at| MethodRow {
         id: user.to_owned(),
@@ -306,6 +307,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("enrol-done", EnrolDone { user, signed_in: true, nudge: None }.render(look)),
         ("enrol-done-signed-out", EnrolDone { user, signed_in: false, nudge: None }.render(look)),
         ("account", account.render(look)),
+        ("account-admin", Account { admin: true, ..account }.render(look)),
         ("account-few-codes", Account { recovery_codes: Some(1), ..account }.render(look)),
         ("account-nodes-down", Account { down: &down, ..account }.render(look)),
         ("account-unknown-codes", Account { recovery_codes: None, ..account }.render(look)),
@@ -314,6 +316,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     .into_iter()
     .map(|(name, html)| (name.to_owned(), html))
     .collect::<Vec<_>>();
+    pages.extend(admin::tests::pages(look, user, &rows, sessions.rows, &history));
     for (name, refusal) in refusals(user) {
         pages.push((format!("refusal-{name}"), RefusalPage { refusal, reference: "7KQ2-M4XD" }.render(look)));
     }
@@ -476,7 +479,9 @@ fn nothing_in_a_page_needs_more_than_the_content_security_policy_grants() {
 #[test]
 fn every_page_says_its_language_and_has_one_heading_and_one_main_part() {
     on_every_page(|name, html, tags| {
-        let count = |wanted: &str| tags.iter().filter(|tag| tag.name == wanted).count();
+        // A drawing has a title of its own, with an identifier.
+        let is_drawings = |tag: &Tag<'_>| tag.name == "title" && tag.attribute("id").is_some();
+        let count = |wanted: &str| tags.iter().filter(|tag| tag.name == wanted && !is_drawings(tag)).count();
         let language = if name.ends_with("(de)") { "de" } else { "en" };
 
         assert!(html.starts_with("<!doctype html>"), "{name}");
@@ -603,13 +608,22 @@ fn the_theme_is_a_class_of_the_root() {
 #[test]
 fn every_phrase_is_used() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/portal/pages");
-    let mut sources =
-        [include_str!("refusal.rs"), include_str!("sessions.rs"), include_str!("../default_name.rs")]
-            .concat();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "html") {
-            sources.push_str(&fs::read_to_string(path).unwrap());
+    let mut sources = [
+        include_str!("refusal.rs"),
+        include_str!("sessions.rs"),
+        include_str!("../default_name.rs"),
+        include_str!("admin/mod.rs"),
+        include_str!("admin/deed.rs"),
+        include_str!("admin/people.rs"),
+        include_str!("../admin/charts.rs"),
+    ]
+    .concat();
+    for folder in [folder.join("admin"), folder] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "html") {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
         }
     }
     for name in Language::phrases() {

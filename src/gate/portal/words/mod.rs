@@ -51,6 +51,7 @@ macro_rules! words {
 }
 
 // Below the macro, so that they can use it.
+mod admin;
 mod sessions;
 
 #[rustfmt::skip]
@@ -397,6 +398,12 @@ impl Language {
         utc(at).map_or_else(|| at.to_string(), |at| at.strftime("%H:%M:%S UTC").to_string())
     }
 
+    /// The hour of a day, in UTC: `14:00 UTC`.
+    #[must_use]
+    pub fn hour_of_day(self, at: Timestamp) -> String {
+        utc(at).map_or_else(|| at.to_string(), |at| at.strftime("%H:00 UTC").to_string())
+    }
+
     /// The day, in UTC: `24 November 2026`, `24. November 2026`.
     #[must_use]
     pub fn date(self, at: Timestamp) -> String {
@@ -497,7 +504,7 @@ fn utc(at: Timestamp) -> Option<jiff::civil::DateTime> {
 
 /// The tables of all files.
 #[cfg(test)]
-const TABLES: &[&[(&str, &str, &str)]] = &[PHRASES, sessions::PHRASES];
+const TABLES: &[&[(&str, &str, &str)]] = &[PHRASES, admin::PHRASES, sessions::PHRASES];
 
 #[cfg(test)]
 impl Language {
@@ -521,7 +528,10 @@ mod tests {
         for (name, english, german) in all_phrases() {
             assert!(!english.trim().is_empty() && !german.trim().is_empty(), "{name}");
             // A few words are the same in both.
-            assert!(english != german || ["code", "kind_passkey"].contains(name), "{name}: {english}");
+            assert!(
+                english != german || ["apps", "code", "kind_passkey", "passkeys"].contains(name),
+                "{name}: {english}"
+            );
         }
     }
 
