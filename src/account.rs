@@ -216,6 +216,8 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// What its owner calls it.
     pub name: String,
+    /// The relying party's identifier that it was made for: it is good there alone.
+    pub relying_party: String,
     /// What authenticators know it by: at most 1023 bytes, of one user only.
     pub credential_id: Vec<u8>,
     /// The public key and what was said at registration, as `webauthn-rs` writes it. `counter` and

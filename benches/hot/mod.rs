@@ -228,6 +228,7 @@ fn assertion() -> Assertion {
         user: user.id,
         kind,
         name: "Key".to_owned(),
+        relying_party: "gate.test".to_owned(),
         credential_id: made.credential_id,
         record: made.record,
         counter: made.counter,

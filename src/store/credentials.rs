@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 
-const CREDENTIAL: &str = "id, user_id, kind, name, credential_id, record, counter, synced, aaguid, transports, \
+const CREDENTIAL: &str = "id, user_id, kind, name, relying_party, credential_id, record, counter, synced, aaguid, transports, \
      created_at, last_used_at, last_used_from";
 
 /// What authenticators know the user by.
@@ -70,13 +70,14 @@ pub(super) fn add(
     transaction.execute(
         &format!(
             "INSERT INTO credential ({CREDENTIAL})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
         ),
         params![
             credential.id.0,
             credential.user.0,
             credential.kind.as_str(),
             credential.name,
+            credential.relying_party,
             credential.credential_id,
             credential.record,
             credential.counter,
@@ -166,19 +167,20 @@ fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
         user: UserId(row.get(1)?),
         kind: word(row, 2, "a kind of credential", &CredentialKind::ALL, CredentialKind::as_str)?,
         name: row.get(3)?,
-        credential_id: row.get(4)?,
-        record: row.get(5)?,
-        counter: row.get(6)?,
-        synced: row.get(7)?,
-        aaguid: row.get(8)?,
-        transports: parsed(row, 9, "transports", |text| {
+        relying_party: row.get(4)?,
+        credential_id: row.get(5)?,
+        record: row.get(6)?,
+        counter: row.get(7)?,
+        synced: row.get(8)?,
+        aaguid: row.get(9)?,
+        transports: parsed(row, 10, "transports", |text| {
             let word = |word| Transport::ALL.into_iter().find(|transport| transport.as_str() == word);
             text.split(',').filter(|part| !part.is_empty()).map(word).collect()
         })?,
-        created_at: time(row, 10)?,
-        last_used_at: optional_time(row, 11)?,
-        last_used_from: match row.get::<_, Option<String>>(12)? {
-            Some(text) => Some(text.parse().map_err(|_| not_ours(12, &text, "an address"))?),
+        created_at: time(row, 11)?,
+        last_used_at: optional_time(row, 12)?,
+        last_used_from: match row.get::<_, Option<String>>(13)? {
+            Some(text) => Some(text.parse().map_err(|_| not_ours(13, &text, "an address"))?),
             None => None,
         },
     })

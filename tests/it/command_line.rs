@@ -108,6 +108,7 @@ file = \"{dir}/state/audit.jsonl\"
             user: self.id_of(name),
             kind,
             name: "Key".to_owned(),
+            relying_party: "gate.test".to_owned(),
             credential_id: vec![first; 32],
             record: "{}".to_owned(),
             counter: 0,

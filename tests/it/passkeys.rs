@@ -850,6 +850,7 @@ fn owned(registered: pvegate::gate::ceremony::webauthn::Registered, handle: User
             user,
             kind: registered.kind,
             name: "Key".to_owned(),
+            relying_party: "gate.test".to_owned(),
             credential_id: registered.credential_id,
             record: registered.record,
             counter: registered.counter,

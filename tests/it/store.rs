@@ -238,6 +238,7 @@ fn passkey(user: UserId, number: u8) -> Credential {
         user,
         kind: CredentialKind::Passkey,
         name: format!("Key {number}"),
+        relying_party: "gate.test".to_owned(),
         credential_id: vec![number; 32],
         record: "{}".to_owned(),
         counter: 5,

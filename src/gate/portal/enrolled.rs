@@ -113,6 +113,7 @@ impl Gate {
                     user: user.id,
                     kind: credential.kind,
                     name,
+                    relying_party: self.settings.public_url.host().to_owned(),
                     credential_id: credential.credential_id,
                     record: credential.record,
                     counter: credential.counter,

@@ -35,6 +35,7 @@ CREATE TABLE credential (
     user_id        INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
     kind           TEXT    NOT NULL,
     name           TEXT    NOT NULL,
+    relying_party  TEXT    NOT NULL,
     credential_id  BLOB    NOT NULL UNIQUE CHECK (length(credential_id) <= 1023),
     record         TEXT    NOT NULL,
     counter        INTEGER NOT NULL,
