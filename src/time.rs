@@ -36,6 +36,13 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
     }
 
+    /// From the date of an HTTP message (RFC 9110 §5.6.7), e.g. `Tue, 24 Nov 2026 14:02:31 GMT`.
+    #[must_use]
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self(zoned.timestamp().as_millisecond()))
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {
@@ -130,6 +137,14 @@ mod tests {
     fn a_timestamp_prints_as_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_secs(1_111_111_109).to_string(), "2005-03-18T01:58:29.000Z");
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn the_date_of_an_http_message_is_a_moment() {
+        let date = Timestamp::parse_http("Tue, 24 Nov 2026 14:02:31 GMT");
+
+        assert_eq!(date, Timestamp::parse("2026-11-24T14:02:31Z"));
+        assert_eq!(Timestamp::parse_http("yesterday"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod access;
 mod activity;
 mod api;
 mod ban;
+mod check;
 mod configuration;
 mod demo;
 mod exit;
@@ -78,6 +79,15 @@ enum Verb {
     /// exit code 78, and nothing was served.
     #[command(verbatim_doc_comment)]
     Serve(serve::Args),
+    /// Say what is wrong here, and what to do about it.
+    ///
+    /// Looks at the configuration, the gate's files, its ports and certificate,
+    /// Proxmox VE's nodes, the clock, the address list, ways around the gate, people
+    /// with a single sign-in method, disks and limits. Asks nodes for two pages
+    /// that they refuse; changes nothing without --fix. Exit code 3 if something
+    /// does not work or a guarantee does not hold, 78 for a wrong configuration.
+    #[command(verbatim_doc_comment)]
+    Check(check::Args),
     /// Add and list people; unlock, disable and enable them.
     ///
     /// A running gate knows of a change at once; nothing needs a restart.
@@ -160,6 +170,7 @@ pub fn run() -> Exit {
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(args, &output),
         Verb::Serve(args) => serve::run(&args, &cli.config, &output),
+        Verb::Check(args) => check::run(&args, &cli.config, &output),
         Verb::User(verb) => user::run(verb, &cli.config, &output),
         Verb::Invite(args) => invite::run(args, &cli.config, &output),
         Verb::Factor(verb) => factor::run(verb, &cli.config, &output),

@@ -12,11 +12,12 @@ use rustls_pki_types::CertificateDer;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Exit, Failure, output::Output, read_config};
+use super::{Exit, Failure, check, output::Output, read_config};
 use crate::{
     accept::{self, BindError, Listener},
     admission::Admission,
     audit::{self, Action, Event, Outcome},
+    check::resources::Descriptors,
     config::Config,
     gate::{self, Gate},
     secret::{MasterKey, MasterKeyError},
@@ -48,6 +49,7 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
     let config = read_config(path, output)?;
     telemetry::start(&config.telemetry);
+    raise_descriptors(&config);
     runtime()?.block_on(async {
         let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
         let server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
@@ -61,6 +63,20 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
         });
         server.run(stopped, GRACE).await.map_err(|error| Failure::of(Exit::Failed, &error))
     })
+}
+
+/// Lets the gate have as many descriptors as it may, and says so where they are too few.
+fn raise_descriptors(config: &Config) {
+    let limit = check::raise_descriptors();
+    let descriptors = Descriptors { limit, max_connections: config.admission.max_connections };
+    if limit < descriptors.wanted() {
+        tracing::warn!(
+            limit,
+            wanted = descriptors.wanted(),
+            server.max_connections = descriptors.max_connections,
+            "fewer descriptors than connections may need: raise LimitNOFILE, or lower server.max_connections"
+        );
+    }
 }
 
 /// The runtime that everything runs on.

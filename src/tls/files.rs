@@ -3,10 +3,18 @@
 //! What would never work is refused; what works for some clients or will work soon is a warning.
 //! When to look again is for the caller (SIGHUP).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use rustls::{Error, InconsistentKeys, sign::CertifiedKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    CertificateError, Error, InconsistentKeys, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::{
     Host, Identity, PemFileError,
@@ -133,6 +141,67 @@ pub fn load(cert: &Path, key: &Path, host: &Host, now: Timestamp) -> Result<Load
     let not_after = x509::timestamp(leaf.validity().not_after);
     let warnings = warnings(not_before, not_after, now);
     Ok(Loaded { identity: Identity { chain, key: private }, not_after, warnings })
+}
+
+/// What certificates from files are like, beyond what [`load`] insists on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The leaf's first moment.
+    pub not_before: Timestamp,
+    /// Those of the hosts that it does not cover.
+    pub uncovered: Vec<Host>,
+    /// Whether the leaf is its own issuer.
+    pub self_signed: bool,
+    /// Whether an authority of `bundle` vouches for the chain; `None` where that file can't be read.
+    pub trusted: Option<bool>,
+}
+
+impl Loaded {
+    /// Describes the chain: to these other names of the gate, and to the authorities of a PEM file.
+    #[must_use]
+    pub fn describe(&self, hosts: &[Host], bundle: &Path, now: Timestamp) -> Option<Described> {
+        let (leaf, intermediates) = self.identity.chain.split_first()?;
+        let parsed = x509::parse(leaf).ok()?;
+        let name = x509::names(&parsed).first().and_then(|name| name.trim_start_matches("*.").parse().ok());
+        let trusted = authorities(bundle).map(|verifier| {
+            let name: Option<Host> = name;
+            // Whom it is for was looked at already; here it is about who vouches for it.
+            let Some(name) = name.as_ref().and_then(Host::server_name) else { return false };
+            let seconds = u64::try_from(now.secs()).unwrap_or(0);
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            match verifier.verify_server_cert(leaf, intermediates, &name, &[], now) {
+                Ok(_) => true,
+                Err(Error::InvalidCertificate(error)) => is_about_else(&error),
+                Err(_) => false,
+            }
+        });
+        Some(Described {
+            not_before: x509::timestamp(parsed.validity().not_before),
+            uncovered: hosts.iter().filter(|host| !x509::covers(leaf, host)).cloned().collect(),
+            self_signed: parsed.subject() == parsed.issuer(),
+            trusted,
+        })
+    }
+}
+
+/// Whether an authority vouches for a certificate that is refused for this: its dates or its names.
+fn is_about_else(error: &CertificateError) -> bool {
+    matches!(
+        error,
+        CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. }
+    )
+}
+
+/// The authorities of a file, as far as they are usable.
+fn authorities(bundle: &Path) -> Option<Arc<WebPkiServerVerifier>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(pem::certificates(bundle).ok()?);
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok()
 }
 
 fn warnings(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Vec<FilesWarning> {

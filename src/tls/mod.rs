@@ -24,7 +24,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 pub use self::{
-    files::{FilesError, FilesWarning, Loaded, load},
+    files::{Described, FilesError, FilesWarning, Loaded, load},
     fingerprint::{Fingerprint, FingerprintError},
     local_ca::{IssueError, Issued, Lifetime, LocalCa, OpenCaError, Origin, renew},
     observe::{ObserveError, ObservedCertificate, describe, observe},

@@ -13,6 +13,7 @@ mod connector;
 pub mod field;
 mod health;
 mod nodes;
+mod probe;
 mod reason;
 mod tolerant;
 mod tunnel;
@@ -36,6 +37,7 @@ pub use answer::BadAnswer;
 pub use body::{MAX_UNMEASURED, ResponseBody};
 pub use connector::ConnectError;
 pub use health::Fault;
+pub use probe::{Heard, ProbeError, Question, probe};
 
 use answer::Interim;
 use body::{Done, Fate, RequestBody};

@@ -9,6 +9,7 @@ mod api_verbs;
 mod architecture;
 mod bans;
 mod certificates;
+mod check;
 mod command_line;
 mod config_verb;
 mod configuration;

@@ -25,7 +25,7 @@ use std::{
 
 pub use client::{Client, Console, Reply};
 pub use person::{Person, console_target, printed_codes, scan, state_of};
-pub use process::{Ended, Process, pvegate, pvegate_in, pvegate_told};
+pub use process::{Ended, Process, pvegate, pvegate_in, pvegate_told, pvegate_with};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 

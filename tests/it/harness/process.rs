@@ -56,6 +56,18 @@ pub async fn pvegate_in<S: AsRef<str>>(home: &Path, args: &[S]) -> Ended {
     }
 }
 
+/// Runs it with these variables.
+pub async fn pvegate_with<S: AsRef<str>>(variables: &[(&str, &str)], args: &[S]) -> Ended {
+    let mut command = command(args);
+    command.envs(variables.iter().copied());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 /// Runs it with this on its stdin.
 pub async fn pvegate_told<S: AsRef<str>>(stdin: &str, args: &[S]) -> Ended {
     let mut command = command(args);
@@ -113,9 +125,18 @@ impl Process {
 
     /// Starts it with no more than so many descriptors.
     pub fn start_with_descriptors<S: AsRef<str>>(count: usize, args: &[S]) -> Self {
+        Self::limited(&format!("ulimit -n {count}"), args)
+    }
+
+    /// Starts it with no more than so many descriptors, of which it may give itself more.
+    pub fn start_with_soft_descriptors<S: AsRef<str>>(count: usize, args: &[S]) -> Self {
+        Self::limited(&format!("ulimit -Sn {count}"), args)
+    }
+
+    fn limited<S: AsRef<str>>(limit: &str, args: &[S]) -> Self {
         let mut limited = Command::new("sh");
         limited
-            .args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh"])
+            .args(["-c", &format!("{limit}; exec \"$@\""), "sh"])
             .arg(program())
             .args(args.iter().map(AsRef::as_ref))
             .env_clear()
@@ -160,6 +181,14 @@ impl Process {
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Its limits of descriptors, soft and hard (proc(5), `limits`).
+    pub fn descriptor_limits(&self) -> (String, String) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let mut numbers = line.split_whitespace().map(str::to_owned);
+        (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
     /// Descriptors that it has open.
