@@ -11,6 +11,7 @@ mod consoles;
 mod cross_site;
 mod demo;
 mod harness_itself;
+mod interface;
 mod journey;
 mod methods;
 mod passkeys;

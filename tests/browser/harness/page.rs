@@ -180,11 +180,16 @@ impl Browser {
 
     /// Presses and releases a key, wherever the focus is.
     pub(crate) async fn press(&self, key: Key) {
+        self.press_often(key, 1).await;
+    }
+
+    /// Presses and releases a key so many times, in one breath.
+    pub(crate) async fn press_often(&self, key: Key, times: usize) {
         let value = char::from(key);
-        let stroke = KeyActions::new("keyboard".to_owned())
-            .then(KeyAction::Down { value })
-            .then(KeyAction::Up { value });
-        self.within("key", self.client.perform_actions(stroke)).await;
+        let strokes = (0..times).fold(KeyActions::new("keyboard".to_owned()), |strokes, _| {
+            strokes.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.within("key", self.client.perform_actions(strokes)).await;
     }
 
     /// Types on the keyboard, wherever the focus is.
@@ -249,12 +254,12 @@ impl Browser {
     }
 
     async fn try_screenshot(&self, name: &str) -> Result<PathBuf, CmdError> {
-        let params = json!({ "format": "png", "captureBeyondViewport": true });
+        let params = json!({ "format": "png", "captureBeyondViewport": true, "optimizeForSpeed": true });
         let answer = self.try_cdp("Page.captureScreenshot", params).await?;
         let png = answer["data"].as_str().unwrap_or_default().as_bytes();
         let png = data_encoding::BASE64.decode(png).unwrap_or_else(|error| panic!("screenshot: {error}"));
         let file = screenshots().join(format!("{name}.png"));
-        fs::create_dir_all(screenshots())
+        fs::create_dir_all(file.parent().unwrap_or(&file))
             .and_then(|()| fs::write(&file, png))
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         Ok(file)
