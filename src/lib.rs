@@ -13,8 +13,9 @@
 //!
 //! Beside the path: [`store`] is where gates and the command line meet, [`audit`] what SIEMs read,
 //! [`status`] what pages and verbs may see of the stages, [`recent`] what administrators may see of the
-//! last day, [`check`] what could be wrong with an installation, [`config`] turns a file into their settings,
-//! [`admin`] is the command line and composes the whole, [`demo`] a faithful stand-in for pveproxy.
+//! last day, [`metrics`] what the stages count, [`check`] what could be wrong with an installation,
+//! [`config`] turns a file into their settings, [`admin`] is the command line and composes the whole,
+//! [`demo`] a faithful stand-in for pveproxy.
 //!
 //! # Invariants
 //!
@@ -42,6 +43,7 @@ pub mod audit;
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod metrics;
 pub mod names;
 pub mod recent;
 pub mod secret;

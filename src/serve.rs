@@ -40,6 +40,7 @@ use crate::{
         reply::Reply,
     },
     gate::{Decision, Gate, Permitted, ReadAnswer, api_token, portal::UpstreamTrouble},
+    metrics::{Kind, Metrics},
     names,
     upstream::{Channel, ConnectError, ResponseBody, Unanswered, Upstream, UpstreamError},
 };
@@ -58,6 +59,8 @@ pub struct Stages {
     pub gate: Arc<Gate>,
     /// Toward pveproxy.
     pub upstream: Upstream,
+    /// What is counted of all that.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves until `stop` says so; then accepts nothing more and gives what runs up to `grace` to finish.
@@ -242,14 +245,39 @@ fn own(reply: Reply) -> Answer {
     Answer { response: reply.into_response().map(Either::Left), hold: None }
 }
 
-/// One request. A panic ends it and its connection, and nothing else.
+/// Which way a request went.
+struct Course {
+    kind: Kind,
+    /// How long the upstream took, where that can be told.
+    waited: Option<Duration>,
+}
+
+/// One request, counted.
 async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> Answer {
+    let began = Instant::now();
+    let mut course = Course { kind: Kind::Portal, waited: None };
+    let answer = survived(visitor, incoming, &mut course).await;
+    let (status, took) = (answer.response.status().as_u16(), began.elapsed());
+    let with_us = course.waited.map(|waited| took.saturating_sub(waited));
+    visitor.stages.metrics.answered(course.kind, status, took, with_us);
+    if let Some(with_us) = with_us {
+        visitor.stages.gate.took(with_us);
+    }
+    answer
+}
+
+/// A panic ends a request and its connection, and nothing else.
+async fn survived(
+    visitor: &Visitor<'_>,
+    incoming: Result<Request<Incoming>, Box<RefusedHead>>,
+    course: &mut Course,
+) -> Answer {
     let (method, path) = match &incoming {
         Ok(request) => (request.method().clone(), request.uri().clone()),
         Err(refused) => (refused.head.method.clone(), refused.head.uri.clone()),
     };
     let is_refused = incoming.is_err();
-    let answering = pin!(answer(visitor, incoming));
+    let answering = pin!(answer(visitor, incoming, course));
     match caught(answering).await {
         Ok(mut answer) => {
             if is_refused {
@@ -272,9 +300,12 @@ async fn request(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<
 }
 
 /// Counted, checked, decided, forwarded.
-async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<RefusedHead>>) -> Answer {
+async fn answer(
+    visitor: &Visitor<'_>,
+    incoming: Result<Request<Incoming>, Box<RefusedHead>>,
+    course: &mut Course,
+) -> Answer {
     let gate = &visitor.stages.gate;
-    let came = Instant::now();
     visitor.permit.heard_from();
     let fields = match &incoming {
         Ok(request) => request.headers(),
@@ -308,13 +339,15 @@ async fn answer(visitor: &Visitor<'_>, incoming: Result<Request<Incoming>, Box<R
             if visitor.is_peer() {
                 visitor.stages.admission.know(client.ip());
             }
+            let wants_tunnel = permitted.request().headers().contains_key(header::UPGRADE);
             // A tunnel is its client's alone, and counts as a connection of its own.
-            let is_lent = visitor.is_peer() && permitted.request().headers().contains_key(header::UPGRADE);
+            let is_lent = visitor.is_peer() && wants_tunnel;
             if is_lent && let Err(refusal) = visitor.stages.admission.lend(visitor.permit, client) {
                 let head = Outline::of(permitted.request()).into_head();
                 return too_many_tunnels(gate, client, &head, refusal);
             }
-            let answer = forward(visitor, client, permitted, came).await;
+            course.kind = if wants_tunnel { Kind::WebSocket } else { Kind::Proxy };
+            let answer = forward(visitor, client, permitted, course).await;
             if is_lent && answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 visitor.permit.give_back();
             }
@@ -475,27 +508,22 @@ async fn forward(
     visitor: &Visitor<'_>,
     client: ClientAddr,
     mut permitted: Permitted<Request<Incoming>>,
-    came: Instant,
+    course: &mut Course,
 ) -> Answer {
     let gate = &visitor.stages.gate;
     let outline = Outline::of(permitted.request());
     let is_admin = permitted.is_admin();
     let attempt = permitted.take_attempt();
     let grounds = permitted.grounds().clone();
-    let channel = visitor.channel();
-    let sent = Instant::now();
-    match channel.forward(permitted).await {
+    match visitor.channel().forward(permitted).await {
         Ok(response) => {
-            let answered = Instant::now();
             gate.answered(client, &grounds, (&outline.method, &outline.uri), response.status());
+            course.waited = response.body().waited();
             let hold = Some(response.body().hold());
             let response = match attempt {
                 // Its form was waited for, and Proxmox VE takes its time over passwords.
                 Some(attempt) => attempt.read(response),
-                None => {
-                    gate.took(sent.duration_since(came) + Instant::now().duration_since(answered));
-                    response.map(ReadAnswer::unread)
-                }
+                None => response.map(ReadAnswer::unread),
             };
             Answer { response: response.map(Either::Right), hold }
         }

@@ -90,6 +90,8 @@ master_key_file = \"{dir}/master.key\"
 [audit]
 file = \"{dir}/audit.jsonl\"
 journal = false
+[metrics]
+listen = \"\"
 ",
             port = address.port(),
             upstream = pve.addr(),

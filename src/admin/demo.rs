@@ -183,6 +183,9 @@ master_key_file = {key}
 [audit]
 file = {audit}
 journal = false
+
+[metrics]
+listen = \"\"
 ",
         port = listen.port(),
         upstream = stand_in.addr(),

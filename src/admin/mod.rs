@@ -17,6 +17,7 @@ mod invite;
 mod output;
 mod panic;
 mod recovery_codes;
+mod report;
 pub mod serve;
 mod session;
 mod user;

@@ -9,22 +9,27 @@ use std::{
 
 use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Exit, Failure, check, output::Output, read_config};
+use super::{Exit, Failure, check, output::Output, read_config, report::Reporter};
 use crate::{
     accept::{self, BindError, Listener},
+    account::Method,
     admission::Admission,
     audit::{self, Action, Event, Outcome},
     check::resources::Descriptors,
     config::Config,
     gate::{self, Gate},
+    metrics::Metrics,
     secret::{MasterKey, MasterKeyError},
     serve::{self, Stages},
     store::{SqliteStore, StoreError, StoreThread},
-    telemetry,
-    time::{Clock, SystemClock},
+    telemetry::{
+        self,
+        listener::{self, Sight},
+    },
+    time::{Clock, SystemClock, Timestamp},
     tls::{
         self, Certificates, FilesError, Host, IssueError, LocalCa, NotAHost, OpenCaError, Origin, TrustError,
     },
@@ -52,7 +57,12 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
     raise_descriptors(&config);
     runtime()?.block_on(async {
         let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
-        let server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
+        let watchers = watchers(&config)?;
+        let mut server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
+        if let Some(watchers) = watchers {
+            tracing::info!(address = ?watchers.local_addr().ok(), "to be watched at /metrics, /healthz and /readyz");
+            server = server.watched_at(watchers);
+        }
         let nodes: Vec<_> = config.upstream.endpoints().map(Endpoint::address).collect();
         tracing::info!(url = config.gate.public_url.origin(), upstream = nodes.join(", "), "ready");
         let (stop, stopped) = watch::channel(false);
@@ -77,6 +87,17 @@ fn raise_descriptors(config: &Config) {
             "fewer descriptors than connections may need: raise LimitNOFILE, or lower server.max_connections"
         );
     }
+}
+
+/// The socket for watchers, if the configuration wants one.
+fn watchers(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = config.watched.listen else { return Ok(None) };
+    let bound = accept::bind_to(address).map_err(|error| {
+        let mut failure = Failure::of(Exit::Failed, &error);
+        failure.message = format!("metrics.listen: {}; or set it to \"\" to do without", failure.message);
+        failure
+    })?;
+    Ok(Some(bound.socket))
 }
 
 /// The runtime that everything runs on.
@@ -112,6 +133,13 @@ pub struct Server {
     follower: StoreThread,
     renewal: Option<Renewal>,
     ca: Option<PathBuf>,
+    store: StoreThread,
+    certificates: Arc<Certificates>,
+    ca_not_after: Option<Timestamp>,
+    clock: Arc<dyn Clock>,
+    started_at: Timestamp,
+    allowed_watchers: Vec<ipnet::IpNet>,
+    watchers: Option<TcpListener>,
 }
 
 struct Renewal {
@@ -186,19 +214,23 @@ impl Server {
         listeners: Vec<Listener>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let store = SqliteStore::open(&config.store.path)?;
-        let follower = StoreThread::start(SqliteStore::open(&config.store.path)?)?;
+        let metrics = Arc::new(Metrics::new(&Method::ALL.map(Method::as_str)));
+        let started_at = clock.now();
+        let store = StoreThread::start(SqliteStore::open(&config.store.path)?)?.counted_in(metrics.clone());
+        let follower =
+            StoreThread::start(SqliteStore::open(&config.store.path)?)?.counted_in(metrics.clone());
         // Marks where it begins to follow, before the sessions are read.
         follower.call(|store| store.changes()).await?;
         let master = MasterKey::read_or_create(&config.master_key_file)?;
         let audit = audit::Log::open(&config.audit, clock.clone())?;
+        audit.count_in(metrics.clone());
         let certificate = certificate(config, &clock)?;
-        let upstream = Upstream::new(config.upstream.clone(), clock.clone(), &audit)?;
+        let upstream = Upstream::new(config.upstream.clone(), clock.clone(), &audit, metrics.clone())?;
         let admission = Arc::new(Admission::new(config.admission.clone(), clock.clone()));
         let gate = Gate::open(gate::Parts {
             settings: config.gate.clone(),
             clock: clock.clone(),
-            store: StoreThread::start(store)?,
+            store: store.clone(),
             audit,
             admission: admission.clone(),
             master,
@@ -211,10 +243,11 @@ impl Server {
         let stages = Stages {
             accept: config.accept.clone(),
             admission,
-            tls: TlsAcceptor::from(tls::server_config(certificate.certificates)?),
+            tls: TlsAcceptor::from(tls::server_config(certificate.certificates.clone())?),
             connection: config.connection.clone(),
             gate: Arc::new(gate),
             upstream,
+            metrics,
         };
         Ok(Self {
             listeners,
@@ -222,7 +255,20 @@ impl Server {
             follower,
             renewal: certificate.renewal,
             ca: certificate.ca_file,
+            store,
+            certificates: certificate.certificates,
+            ca_not_after: certificate.ca_not_after,
+            clock,
+            started_at,
+            allowed_watchers: config.watched.allow.clone(),
+            watchers: None,
         })
+    }
+
+    /// Tells watchers about the gate at this socket.
+    #[must_use]
+    pub fn watched_at(self, watchers: TcpListener) -> Self {
+        Self { watchers: Some(watchers), ..self }
     }
 
     /// The file with the local CA's certificate, while it is in use.
@@ -246,6 +292,25 @@ impl Server {
         let gate = self.stages.gate.clone();
         // Ends with this function, whichever way that ends.
         let mut beside = JoinSet::new();
+        let reporter = Arc::new(Reporter {
+            stages: self.stages.clone(),
+            store: self.store,
+            certificates: self.certificates,
+            ca_not_after: self.ca_not_after,
+            listen: self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect(),
+            started_at: self.started_at,
+            clock: self.clock,
+            stop: stop.clone(),
+        });
+        if let Some(watchers) = self.watchers {
+            let asked = reporter.clone();
+            let look = move || -> listener::Looking {
+                let asked = asked.clone();
+                Box::pin(async move { asked.report().await })
+            };
+            let sight = Arc::new(Sight { metrics: self.stages.metrics.clone(), look: Box::new(look) });
+            beside.spawn(listener::serve(watchers, self.allowed_watchers, sight));
+        }
         let following = gate.clone();
         let follower = self.follower;
         beside.spawn(async move { following.follow(follower).await });
@@ -291,6 +356,7 @@ struct Certificate {
     renewal: Option<Renewal>,
     ca_pem: Option<Bytes>,
     ca_file: Option<PathBuf>,
+    ca_not_after: Option<Timestamp>,
 }
 
 fn certificate(config: &Config, clock: &Arc<dyn Clock>) -> Result<Certificate, StartError> {
@@ -303,7 +369,7 @@ fn certificate(config: &Config, clock: &Arc<dyn Clock>) -> Result<Certificate, S
                 tracing::warn!(file = %cert.display(), "{warning}");
             }
             let certificates = Arc::new(Certificates::new(loaded.identity)?);
-            Ok(Certificate { certificates, renewal: None, ca_pem: None, ca_file: None })
+            Ok(Certificate { certificates, renewal: None, ca_pem: None, ca_file: None, ca_not_after: None })
         }
         tls::Source::LocalCa { dir } => {
             let (ca, origin) = LocalCa::open_or_make(dir, &host, now)?;
@@ -313,14 +379,14 @@ fn certificate(config: &Config, clock: &Arc<dyn Clock>) -> Result<Certificate, S
             }
             let issued = ca.issue(now)?;
             let certificates = Arc::new(Certificates::new(issued.identity)?);
-            let ca_pem = Some(pem(ca.certificate()));
+            let (ca_pem, ca_not_after) = (Some(pem(ca.certificate())), Some(ca.not_after()));
             let renewal = Some(Renewal {
                 ca: Arc::new(ca),
                 certificates: certificates.clone(),
                 lifetime: issued.lifetime,
                 clock: clock.clone(),
             });
-            Ok(Certificate { certificates, renewal, ca_pem, ca_file: Some(dir.join("ca.pem")) })
+            Ok(Certificate { certificates, renewal, ca_pem, ca_file: Some(dir.join("ca.pem")), ca_not_after })
         }
     }
 }

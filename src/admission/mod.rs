@@ -354,6 +354,12 @@ impl Admission {
         }
     }
 
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        lock(&self.places).len()
+    }
+
     /// By what sources are banned.
     #[must_use]
     pub fn ban_rules(&self) -> &ban::Rules {

@@ -264,6 +264,11 @@ impl Places {
         self.next
     }
 
+    /// How many are taken.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()

@@ -13,8 +13,9 @@ use std::{
     thread,
 };
 
-use super::{Event, Settings, flood::Floods, history::Waiting};
+use super::{Event, Settings, count, flood::Floods, history::Waiting};
 use crate::{
+    metrics::Metrics,
     store::NewEntry,
     time::{Clock, Timestamp},
 };
@@ -36,6 +37,7 @@ struct Inner {
     to_file: Option<mpsc::SyncSender<Work>>,
     floods: Mutex<Floods>,
     watcher: OnceLock<Watcher>,
+    metrics: OnceLock<Arc<Metrics>>,
     history: Waiting,
 }
 
@@ -89,6 +91,7 @@ impl Log {
             to_file,
             floods: Mutex::default(),
             watcher: OnceLock::new(),
+            metrics: OnceLock::new(),
             history: Waiting::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -100,10 +103,18 @@ impl Log {
         let _ = self.inner.watcher.set(Box::new(watcher));
     }
 
+    /// Counts every event here from now on, folded or not. A second place is not taken.
+    pub fn count_in(&self, metrics: Arc<Metrics>) {
+        let _ = self.inner.metrics.set(metrics);
+    }
+
     /// Records an event. Never blocks. Floods of refusals are folded, see `flood`.
     pub fn record(&self, event: &Event) {
         if let Some(watcher) = self.inner.watcher.get() {
             watcher(event);
+        }
+        if let Some(metrics) = self.inner.metrics.get() {
+            count::count(event, metrics);
         }
         let now = self.inner.clock.now();
         self.inner.history.hear(event, now);

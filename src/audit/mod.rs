@@ -5,6 +5,7 @@
 //! token, a cookie, a secret, a query string or a body. Writing happens on a thread of its own; a full
 //! disk or a slow one loses audit lines and counts them, and stops nobody at the gate.
 
+mod count;
 mod event;
 mod flood;
 mod history;

@@ -59,6 +59,7 @@ pub(super) fn check(
     let proxy_header = check.duration(&keys::PROXY_HEADER);
     let files = check.files(environment, is_file);
     let journal = check.flag(&keys::AUDIT_JOURNAL);
+    let watched = check.metrics();
     let pages = check.pages();
     let log = check.log();
 
@@ -101,6 +102,7 @@ pub(super) fn check(
         store: store::Settings { path: storage },
         audit: audit::Settings { file: audit_file, line: journal? },
         telemetry: log?,
+        watched: watched?,
         master_key_file,
         state_dir,
     })
@@ -476,6 +478,29 @@ impl Check<'_> {
             return None;
         }
         Some(Some(value.trim().to_owned()).filter(|contact| !contact.is_empty()))
+    }
+
+    /// Where the gate may be watched, if anywhere.
+    fn metrics(&mut self) -> Option<telemetry::Watched> {
+        let listen = self.text(&keys::METRICS_LISTEN);
+        let allow = self.list(&keys::METRICS_ALLOW);
+        let allowed_at = allow.as_ref().map(|list| list.place.clone());
+        let allow = allow.and_then(|list| self.each_network(&keys::METRICS_ALLOW, list.value));
+        let (Found { value, place }, allow, allowed_at) = (listen?, allow?, allowed_at?);
+        if value.is_empty() {
+            return Some(telemetry::Watched { listen: None, allow });
+        }
+        let listen = self.address(keys::METRICS_LISTEN.name, &value, &place)?;
+        if allow.is_empty() {
+            self.problem(
+                Problem::new(Code::NobodyAllowed, "the list is empty: nobody could read anything there")
+                    .of(keys::METRICS_ALLOW.name)
+                    .at(&allowed_at, "")
+                    .help("to turn it off: listen = \"\""),
+            );
+            return None;
+        }
+        Some(telemetry::Watched { listen: Some(listen), allow })
     }
 
     fn log(&mut self) -> Option<telemetry::Settings> {

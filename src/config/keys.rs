@@ -167,6 +167,10 @@ pub const TABLES: &[Table] = &[
     ),
     once("storage", "What the gate keeps."),
     once("audit", "Who did what, for machines and for people. Never codes, cookies or bodies."),
+    once(
+        "metrics",
+        "For monitoring: counters for Prometheus, health and readiness. Never on the public listener.",
+    ),
     once("ui", "The gate's own pages."),
     once("log", "For the operator who debugs; audit events are not here."),
 ];
@@ -346,6 +350,12 @@ keys! {
         "JSON lines with ECS names. \"\" turns the file off.";
     AUDIT_JOURNAL "audit.journal" Kind::Flag, Some("true"), None,
         "The short line that fail2ban and people read.";
+
+    METRICS_LISTEN "metrics.listen" Kind::Text, Some(r#""127.0.0.1:9464""#), None,
+        "An address for /metrics, /healthz and /readyz, by plain HTTP. \"\" turns it off.";
+    METRICS_ALLOW "metrics.allow" Kind::List, Some(r#"["127.0.0.0/8", "::1/128"]"#), None,
+        "Networks that may read there: another machine's Prometheus, for instance. What it reads tells no name\n\
+         of a person and no client's address. Everybody else is closed without an answer.";
 
     CONTACT "ui.contact" Kind::Text, Some(r#""""#), None,
         "Shown where the gate refuses somebody, e.g. \"ask alice@example.com\".";

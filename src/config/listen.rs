@@ -64,7 +64,7 @@ impl Check<'_> {
         Some((address, if proxied? { Opening::ProxyProtocol } else { Opening::Tls }, place))
     }
 
-    fn address(&mut self, name: &str, text: &str, place: &Place) -> Option<SocketAddr> {
+    pub(super) fn address(&mut self, name: &str, text: &str, place: &Place) -> Option<SocketAddr> {
         let address = text.parse::<SocketAddr>().ok();
         if address.is_none() {
             let message = format!("{} is not an address and a port such as [::]:443", quoted(text));

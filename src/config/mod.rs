@@ -67,6 +67,8 @@ pub struct Config {
     pub audit: audit::Settings,
     /// What is logged, and how.
     pub telemetry: telemetry::Settings,
+    /// Where it may be watched.
+    pub watched: telemetry::Watched,
     /// The file with the key that seals secrets in the database. It need not exist yet.
     pub master_key_file: PathBuf,
     /// The directory of the database, where the rest of the gate's own files lie.
@@ -236,6 +238,8 @@ mod tests {
             (r#"upstream.send_client_ip = "Host""#,               Code::BadFieldName),
             (r#"upstream.send_client_ip = "X_Real_IP""#,          Code::BadFieldName),
             (r#"access.allow = []"#,                              Code::NobodyAllowed),
+            (r#"metrics.allow = []"#,                             Code::NobodyAllowed),
+            (r#"metrics.listen = "localhost:9464""#,              Code::BadListen),
             (r#"access.allow = ["10.0.0.1"]"#,                    Code::BadNetwork),
             (r#"access.allow = ["10.0.0.1/8"]"#,                  Code::HostBits),
             (r#"access.deny = ["::ffff:10.0.0.0/104"]"#,          Code::BadNetwork),

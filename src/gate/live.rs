@@ -262,6 +262,15 @@ impl LiveSessions {
         found.next().map(|console| console.close(console::End::Closed)).is_some()
     }
 
+    /// How many are alive at `now`; none is ended by the question.
+    pub(super) fn count_alive(&self, now: Timestamp) -> usize {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let is_alive = |session: &Arc<LiveSession>| {
+            session.over.borrow().is_none() && session::alive(&session.times(), &self.limits, now).is_ok()
+        };
+        by_id.values().filter(|session| is_alive(session)).count()
+    }
+
     fn all(&self) -> Vec<Arc<LiveSession>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

@@ -459,6 +459,18 @@ impl Gate {
         self.sessions.consoles()
     }
 
+    /// How many sessions are alive, as far as this gate knows.
+    #[must_use]
+    pub fn sessions_alive(&self) -> usize {
+        self.sessions.count_alive(self.clock.now())
+    }
+
+    /// Whether the store has not answered for so long that everybody is refused.
+    #[must_use]
+    pub fn store_is_silent(&self) -> bool {
+        self.store_is_silent.load(Ordering::Relaxed)
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -9,6 +9,7 @@
 //! [`StoreThread`]. No secret is opened here: what is sealed comes and goes sealed.
 
 mod ban;
+mod counts;
 mod credentials;
 mod factors;
 mod history;
@@ -38,6 +39,7 @@ use crate::{
         Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, Invitation,
         InvitationPurpose, Role, Session, SessionId, TimeStep, User, UserHandle, UserId, UserName,
     },
+    status::Kept,
     time::Timestamp,
 };
 
@@ -459,6 +461,13 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError>;
+
+    /// How much there is of everything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn counts(&mut self, now: Timestamp) -> Result<Kept, StoreError>;
 
     /// The bans in force, oldest first.
     ///

@@ -19,7 +19,7 @@ use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
     GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, RoleSet,
     SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, UserRenamed, ban,
-    credentials, factors, history, invitations, lockout, people, recovery, report,
+    counts, credentials, factors, history, invitations, lockout, people, recovery, report,
 };
 use crate::{
     account::{
@@ -28,6 +28,7 @@ use crate::{
         UserHandle, UserId, UserName,
     },
     secret,
+    status::Kept,
     time::Timestamp,
 };
 
@@ -588,6 +589,10 @@ impl Store for SqliteStore {
             }
             Ok(())
         })
+    }
+
+    fn counts(&mut self, now: Timestamp) -> Result<Kept, StoreError> {
+        self.run(|connection| counts::of(connection, now))
     }
 
     fn bans(&mut self, now: Timestamp) -> Result<Vec<Ban>, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -12,6 +13,7 @@ use tokio::{
 };
 
 use super::{Store, StoreError};
+use crate::metrics::Metrics;
 
 /// Longest wait for a place among them.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +27,7 @@ type Call = Box<dyn FnOnce(&mut dyn Store) + Send>;
 #[derive(Clone)]
 pub struct StoreThread {
     calls: mpsc::Sender<Call>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl StoreThread {
@@ -45,7 +48,13 @@ impl StoreThread {
                 }
             })
             .map_err(|_| StoreError::Unavailable)?;
-        Ok(Self { calls })
+        Ok(Self { calls, metrics: None })
+    }
+
+    /// Counts the calls that fail.
+    #[must_use]
+    pub fn counted_in(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Runs `call` on the store and waits for its answer.
@@ -55,6 +64,17 @@ impl StoreThread {
     /// What `call` returned, or [`StoreError::Unavailable`]. A caller that stops waiting does not
     /// undo a call that was queued.
     pub async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.ask(call).await;
+        if let (Err(_), Some(metrics)) = (&answer, &self.metrics) {
+            metrics.store_failed();
+        }
+        answer
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

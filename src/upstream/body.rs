@@ -207,6 +207,7 @@ pub struct ResponseBody {
     waiting: Option<Waiting>,
     /// When this is dropped, the connection may be used again.
     _done: Done,
+    waited: Option<Duration>,
 }
 
 struct Waiting {
@@ -233,7 +234,19 @@ impl Drop for Done {
 
 impl ResponseBody {
     pub(super) fn new(body: Incoming, lease: Lease, limit: Duration, done: Done) -> Self {
-        Self { body, lease, limit, waiting: None, _done: done }
+        Self { body, lease, limit, waiting: None, _done: done, waited: None }
+    }
+
+    /// An answer that was waited for so long.
+    pub(super) fn after(self, waited: Option<Duration>) -> Self {
+        Self { waited, ..self }
+    }
+
+    /// From the request's first byte toward the upstream to the head of its answer; `None` where the client's
+    /// own pace is in it.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        self.waited
     }
 
     /// On whose account it is: it may lie untaken for as long as their session is not ended.

@@ -13,6 +13,7 @@ mod connector;
 pub mod field;
 mod health;
 mod nodes;
+mod offset;
 mod probe;
 mod reason;
 mod tolerant;
@@ -42,6 +43,7 @@ pub use probe::{Heard, ProbeError, Question, probe};
 use answer::Interim;
 use body::{Done, Fate, RequestBody};
 use nodes::{Node, Nodes};
+use offset::ClockOffset;
 use tunnel::{Activity, TunnelEnd};
 
 pub use crate::tls::Trust;
@@ -49,6 +51,7 @@ use crate::{
     audit,
     connection::body::BodyError,
     gate::{Grounds, Lease, NodeKey, OpenConsole, Party, Permitted},
+    metrics::Metrics,
     status,
     time::Clock,
     tls::{PinMismatch, TrustError},
@@ -111,6 +114,8 @@ pub struct Upstream {
     nodes: Arc<Nodes>,
     status: Arc<status::Nodes>,
     clock: Arc<dyn Clock>,
+    offset: Arc<ClockOffset>,
+    metrics: Arc<Metrics>,
 }
 
 /// One client connection's way to the upstream.
@@ -214,9 +219,28 @@ impl Upstream {
     /// # Errors
     ///
     /// [`TrustError`]
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>, audit: &audit::Log) -> Result<Self, TrustError> {
-        let (nodes, status) = Nodes::new(&settings, &clock, audit)?;
-        Ok(Self { settings: Arc::new(settings), nodes: Arc::new(nodes), status, clock })
+    pub fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        audit: &audit::Log,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TrustError> {
+        let (nodes, status) = Nodes::new(&settings, &clock, audit, &metrics)?;
+        let (settings, nodes) = (Arc::new(settings), Arc::new(nodes));
+        Ok(Self { settings, nodes, status, clock, offset: Arc::default(), metrics })
+    }
+
+    /// Asks the nodes of which nothing was heard for `health_interval`, so that [`Upstream::status`] is fresh.
+    /// Takes as long as a connection may.
+    pub async fn look(&self) {
+        self.nodes.look().await;
+    }
+
+    /// By how many milliseconds our clock is ahead of Proxmox VE's, to about a second; `None` as long as
+    /// nothing is known.
+    #[must_use]
+    pub fn clock_offset_millis(&self) -> Option<i64> {
+        self.offset.millis()
     }
 
     /// Which nodes serve, for those who may know.
@@ -265,6 +289,7 @@ impl Channel {
             .map_err(Unanswered::nowhere)?;
         let lease = grounds.lease();
         let (method, clock) = (&head.method, &self.upstream.clock);
+        let passes_by = read.is_none() && !chunked;
         let (body, fate) = match read {
             Some(whole) => body::whole(&mut head.headers, whole),
             None => body::measured(method, &mut head.headers, chunked, incoming, lease, clock)
@@ -276,20 +301,25 @@ impl Channel {
             head.headers.insert(header::UPGRADE, upgrade.protocol.clone());
         }
         let request = Request::from_parts(bare(head), body);
+        let sent = Instant::now();
         let (mut response, line) = self.send(request, lease, &fate).await?;
+        let answered = Instant::now();
+        self.upstream.offset.look(response.headers(), answered, &*self.upstream.clock);
+        // A body that was read first took as long as its sender liked.
+        let waited = passes_by.then(|| answered - sent);
         if let Err(bad) = answer::check(&response, upgrade.as_ref().map(|upgrade| &upgrade.protocol)) {
             return Err(Unanswered { tried: vec![line.address], error: bad.into() });
         }
         if let Some(upgrade) = upgrade
             && response.status() == StatusCode::SWITCHING_PROTOCOLS
         {
-            return Ok(self.switch(response, upgrade, grounds));
+            return Ok(self.switch(response, upgrade, grounds).map(|body| body.after(waited)));
         }
         field::toward_client(response.headers_mut());
         reason::keep(&mut response);
         let done = self.give_back(line);
         let limit = settings.idle_timeout;
-        Ok(response.map(|body| ResponseBody::new(body, lease.clone(), limit, done)))
+        Ok(response.map(|body| ResponseBody::new(body, lease.clone(), limit, done).after(waited)))
     }
 
     /// Sends to the node that serves this party. What none of its bytes was sent of, because the node took
@@ -435,6 +465,7 @@ impl Channel {
         let Some(Tunnel { client, upstream, console, activity }) = begun else { return };
         match tokio::try_join!(client, upstream) {
             Ok((client, upstream)) => {
+                let _open = self.upstream.metrics.websocket();
                 match tunnel::run(client, upstream, &console, activity, &self.upstream.clock).await {
                     TunnelEnd::Closed => tracing::debug!("a tunnel closed"),
                     TunnelEnd::Broken(error) => tracing::debug!(error = %error, "a tunnel broke off"),

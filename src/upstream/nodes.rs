@@ -31,6 +31,7 @@ use super::{
 use crate::{
     audit::{self, Action, Outcome, Reason},
     gate::{NodeKey, Party},
+    metrics::{Metrics, TlsError},
     status,
     time::Clock,
     tls::{Trust, TrustError},
@@ -52,6 +53,7 @@ pub(super) struct Node {
     up: AtomicBool,
     health: Mutex<Health>,
     audit: audit::Log,
+    metrics: Arc<Metrics>,
     status: Arc<status::Nodes>,
     clock: Arc<dyn Clock>,
 }
@@ -101,6 +103,7 @@ impl Nodes {
         settings: &Settings,
         clock: &Arc<dyn Clock>,
         audit: &audit::Log,
+        metrics: &Arc<Metrics>,
     ) -> Result<(Self, Arc<status::Nodes>), TrustError> {
         let status = Arc::new(status::Nodes::of(settings.endpoints().map(|endpoint| {
             let trust = match endpoint.trust {
@@ -117,6 +120,7 @@ impl Nodes {
                 up: AtomicBool::new(true),
                 health: Mutex::default(),
                 audit: audit.clone(),
+                metrics: metrics.clone(),
                 status: status.clone(),
                 clock: clock.clone(),
             }))
@@ -153,6 +157,19 @@ impl Nodes {
         let candidates = left().map(|node| Candidate { key: node.key, up: node.is_up() });
         let chosen = choose(candidates, party, pinned)?;
         self.all().find(|node| node.key == chosen)
+    }
+
+    /// Asks now the nodes of which nothing was heard for the interval, the only one too, and waits for what
+    /// comes out: somebody wants to know.
+    pub(super) async fn look(&self) {
+        let mut looking = JoinSet::new();
+        for node in self.all() {
+            if node.health().due(self.interval).is_none_or(|due| due <= Instant::now()) {
+                let node = node.clone();
+                looking.spawn(async move { node.check().await });
+            }
+        }
+        while looking.join_next().await.is_some() {}
     }
 
     /// Asks the nodes of which nothing was heard for the interval. Goes on until it is dropped.
@@ -207,14 +224,24 @@ impl Node {
                 // A request may have connected meanwhile.
                 continue;
             }
-            let began = Instant::now();
-            let checked = self.connector.check().await;
-            self.heard(began, checked.as_ref().err());
+            self.check().await;
         }
+    }
+
+    /// Asks it for a TLS handshake, and takes note of what comes of it.
+    async fn check(&self) {
+        let began = Instant::now();
+        let checked = self.connector.check().await;
+        self.heard(began, checked.as_ref().err());
     }
 
     /// Takes note of an attempt to connect, and tells people where that changes something.
     fn heard(&self, began: Instant, failed: Option<&ConnectError>) {
+        match failed {
+            Some(ConnectError::Pin(_)) => self.metrics.upstream_tls_error(TlsError::Fingerprint),
+            Some(ConnectError::Tls { .. }) => self.metrics.upstream_tls_error(TlsError::Handshake),
+            Some(ConnectError::Tcp { .. } | ConnectError::Slow { .. }) | None => {}
+        }
         let event = failed.map_or(Event::Connected, |error| Event::Failed { began, fault: error.into() });
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -347,7 +374,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(crate::time::SystemClock);
         let audit = audit::Settings { file: None, line: false };
         let audit = audit::Log::open(&audit, clock.clone()).unwrap();
-        let (nodes, _) = Nodes::new(&settings, &clock, &audit).unwrap();
+        let (nodes, _) = Nodes::new(&settings, &clock, &audit, &Arc::new(Metrics::new(&[]))).unwrap();
 
         // It would go on for ever otherwise.
         nodes.watch().await;

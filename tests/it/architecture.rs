@@ -18,10 +18,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("secret", &[]),
     ("status", &["time"]),
-    ("telemetry", &["time"]),
+    ("metrics", &["status", "time"]),
+    ("telemetry", &["metrics", "status", "time"]),
     ("account", &["time"]),
-    ("store", &["account", "secret", "time"]),
-    ("audit", &["account", "store", "time"]),
+    ("store", &["account", "metrics", "secret", "status", "time"]),
+    ("audit", &["account", "metrics", "store", "time"]),
     ("recent", &["audit", "time"]),
     ("tls", &["audit", "secret", "status", "store", "time"]),
     ("check", &["time"]),
@@ -59,13 +60,17 @@ const MODULES: &[(&str, &[&str])] = &[
             "gate::OpenConsole",
             "gate::Party",
             "gate::Permitted",
+            "metrics",
             "names",
             "status",
             "tls",
             "time",
         ],
     ),
-    ("serve", &["accept", "admission", "audit", "connection", "gate", "names", "time", "upstream"]),
+    (
+        "serve",
+        &["accept", "admission", "audit", "connection", "gate", "metrics", "names", "time", "upstream"],
+    ),
     // The settings of the stages live with the stages; `config` builds them all and nothing of them knows it.
     (
         "config",
@@ -95,6 +100,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "connection",
             "demo",
             "gate",
+            "metrics",
             "names",
             "secret",
             "serve",
@@ -122,15 +128,17 @@ const CRATES: &[(&str, &[&str])] = &[
     // The stand-in has a listener of its own; `admin` names the error of making ours.
     ("rustls", &["tls", "demo", "admin"]),
     ("governor", &["admission", "gate"]),
-    ("hyper::server", &["connection"]),
-    ("hyper::service", &["connection"]),
+    // Watchers come in by a door of their own.
+    ("hyper::server", &["connection", "telemetry"]),
+    ("hyper::service", &["connection", "telemetry"]),
     ("hyper::client", &["upstream"]),
-    ("hyper_util", &["connection", "upstream"]),
+    ("hyper_util", &["connection", "telemetry", "upstream"]),
     ("totp_rs", &["gate"]),
     ("webauthn_rs", &["gate"]),
     ("webauthn_rs_proto", &["gate"]),
     ("askama", &["gate"]),
     ("qrcode", &["gate", "admin"]),
+    ("prometheus_client", &["metrics"]),
     ("tracing_subscriber", &["telemetry"]),
     // `demo` writes its configuration as a file, for the other verbs to read.
     ("toml", &["config", "admin"]),
@@ -545,7 +553,7 @@ fn a_broken_rule_is_told_with_file_and_line() {
             "src/upstream/mod.rs:1: `upstream` may not use `gate::policy`",
             "src/upstream/mod.rs:2: `super` leaves `upstream`: write `crate::…`, which the table can read",
             "src/upstream/mod.rs:3: `upstream` may not use `rusqlite`, which is the business of store",
-            "src/upstream/mod.rs:4: `upstream` may not use `hyper::server`, which is the business of connection",
+            "src/upstream/mod.rs:4: `upstream` may not use `hyper::server`, which is the business of connection and telemetry",
         ]
     );
 }

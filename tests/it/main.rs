@@ -22,6 +22,7 @@ mod killed;
 mod limits;
 mod lockout;
 mod methods;
+mod metrics;
 mod nodes;
 mod own_sessions;
 mod passkeys;

@@ -14,6 +14,7 @@ mod client;
 mod person;
 mod process;
 mod scratch;
+pub mod watcher;
 mod wire;
 
 use std::{
@@ -149,6 +150,8 @@ pub struct TestGate {
     pub stages: Arc<Stages>,
     /// PEM of the authority that browsers have to trust.
     pub ca_pem: String,
+    /// Where it is watched.
+    pub watched: SocketAddr,
     more: Vec<(String, String)>,
     scratch: Arc<Scratch>,
     stop: watch::Sender<bool>,
@@ -236,7 +239,9 @@ impl Recipe {
         let config = self.config(address);
         let clock: Arc<dyn Clock> = self.clock.clone();
         let listener = Listener { socket: listener, opening: self.opening };
-        let server = Server::compose(&config, vec![listener], clock).await?;
+        let watchers = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let watched = watchers.local_addr().unwrap();
+        let server = Server::compose(&config, vec![listener], clock).await?.watched_at(watchers);
         let ca_pem = server.ca().map(|ca| std::fs::read_to_string(ca).unwrap()).unwrap_or_default();
         let stages = server.stages().clone();
         let (stop, stopped) = watch::channel(false);
@@ -248,6 +253,7 @@ impl Recipe {
             config,
             stages,
             ca_pem,
+            watched,
             more: self.more,
             scratch: self.scratch,
             stop,
@@ -387,6 +393,11 @@ impl TestGate {
     /// Somebody who has enrolled and is signed in.
     pub async fn person(&self, name: &str) -> Person {
         Person::enrol(self, name).await
+    }
+
+    /// What Prometheus reads.
+    pub async fn metrics(&self) -> watcher::Told {
+        watcher::ask(self.watched, "/metrics").await
     }
 
     /// Everything that was written to the audit file so far.

@@ -99,6 +99,10 @@ fn program() -> OsString {
 fn command<S: AsRef<str>>(args: &[S]) -> Command {
     let mut command = Command::new(program());
     command.args(args.iter().map(AsRef::as_ref)).env_clear().stdin(Stdio::null());
+    if args.iter().any(|arg| arg.as_ref() == "serve") {
+        // All would want the same port. A test that watches says where.
+        command.env("PVEGATE_METRICS__LISTEN", "");
+    }
     command
 }
 
@@ -113,6 +117,13 @@ pub struct Process {
 impl Process {
     pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
         Self::spawn(command(args))
+    }
+
+    /// Starts it with this variable of the environment.
+    pub fn start_with<S: AsRef<str>>(name: &str, value: &str, args: &[S]) -> Self {
+        let mut command = command(args);
+        command.env(name, value);
+        Self::spawn(command)
     }
 
     fn spawn(mut command: Command) -> Self {
@@ -141,6 +152,7 @@ impl Process {
             .args(args.iter().map(AsRef::as_ref))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("PVEGATE_METRICS__LISTEN", "")
             .stdin(Stdio::null());
         Self::spawn(limited)
     }

@@ -1,6 +1,9 @@
 //! What others may see of the gate's parts: written by their owners, read by pages and verbs.
 //!
-//! Plain values behind a lock; nothing is decided by them.
+//! Plain values; nothing is decided by them. [`Nodes`] is written whenever a node comes or goes, a [`Report`]
+//! is drawn up when somebody asks.
+
+mod report;
 
 use std::{
     sync::{
@@ -9,6 +12,8 @@ use std::{
     },
     time::Duration,
 };
+
+pub use report::{COMMIT, CertificateRole, Configuration, Kept, OwnCertificate, Report, Trouble, VERSION};
 
 use crate::time::Timestamp;
 
@@ -38,6 +43,17 @@ pub enum Trust {
     Authority,
 }
 
+impl Trust {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pin => "fingerprint",
+            Self::Authority => "ca",
+        }
+    }
+}
+
 /// A node that does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
@@ -63,6 +79,19 @@ pub enum Why {
         /// The one it shows.
         found: String,
     },
+}
+
+impl Why {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Broken => "tls",
+            Self::Fingerprint { .. } => "fingerprint",
+        }
+    }
 }
 
 impl Nodes {

@@ -1,10 +1,15 @@
-//! Logs for the operator who debugs: to stderr, as text on a terminal and as JSON elsewhere.
+//! Logs for the operator who debugs: to stderr, as text on a terminal and as JSON elsewhere; and, in
+//! [`listener`], the address at which the gate is watched.
 //!
 //! What is logged follows one rule everywhere: never a code, cookie, token, key, password or query.
+
+pub mod listener;
 
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt};
+
+pub use listener::Watched;
 
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
