@@ -14,8 +14,8 @@
 //! Beside the path: [`store`] is where gates and the command line meet, [`audit`] what SIEMs read,
 //! [`status`] what pages and verbs may see of the stages, [`recent`] what administrators may see of the
 //! last day, [`metrics`] what the stages count, [`check`] what could be wrong with an installation,
-//! [`config`] turns a file into their settings, [`admin`] is the command line and composes the whole,
-//! [`demo`] a faithful stand-in for pveproxy.
+//! [`config`] turns a file into their settings, [`backup`] is one file with all of the gate, [`admin`] is
+//! the command line and composes the whole, [`demo`] a faithful stand-in for pveproxy.
 //!
 //! # Invariants
 //!
@@ -40,6 +40,7 @@ pub mod upstream;
 pub mod account;
 pub mod admin;
 pub mod audit;
+pub mod backup;
 pub mod check;
 pub mod config;
 pub mod demo;

@@ -1,19 +1,13 @@
 //! `pvegate api add|list|remove`: rules for API tokens, in the configuration file.
 
-use std::{
-    io::{self, IsTerminal as _, Read as _},
-    net::IpAddr,
-    num::NonZeroU32,
-    path::Path,
-};
+use std::{net::IpAddr, num::NonZeroU32, path::Path};
 
 use clap::Subcommand;
 use ipnet::IpNet;
-use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Exit, Failure, open_audit, output::Output, read_config};
+use super::{Exit, Failure, ask, open_audit, output::Output, read_config};
 use crate::{
     audit::{Action, Event, Outcome},
     config::edit::{self, EditError},
@@ -162,23 +156,7 @@ fn remove(token: &TokenId, path: &Path, output: &Output) -> Result<(), Failure> 
 
 /// Reads the secret: a line of stdin, which a terminal does not show.
 fn ask_for_secret(output: &Output) -> Result<Zeroizing<String>, Failure> {
-    let failed =
-        |error: io::Error| Failure::new(Exit::Failed, format!("the secret could not be read: {error}"));
-    let stdin = io::stdin();
-    let mut text = Zeroizing::new(String::new());
-    if stdin.is_terminal() {
-        output.talk("Secret of the token, as Proxmox VE showed it once (not shown here):");
-        let shown = tcgetattr(&stdin).map_err(|error| failed(error.into()))?;
-        let mut hidden = shown.clone();
-        hidden.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(&stdin, SetArg::TCSAFLUSH, &hidden).map_err(|error| failed(error.into()))?;
-        let read = stdin.read_line(&mut text);
-        tcsetattr(&stdin, SetArg::TCSANOW, &shown).map_err(|error| failed(error.into()))?;
-        read.map_err(failed)?;
-    } else {
-        stdin.take(1024).read_to_string(&mut text).map_err(failed)?;
-    }
-    let secret = Zeroizing::new(text.trim().to_owned());
+    let secret = ask::hidden("Secret of the token, as Proxmox VE showed it once (not shown here):", output)?;
     if is_secret(&secret) {
         return Ok(secret);
     }

@@ -6,6 +6,8 @@
 mod access;
 mod activity;
 mod api;
+mod ask;
+mod backup;
 mod ban;
 mod check;
 mod configuration;
@@ -16,8 +18,10 @@ mod fingerprint;
 mod invite;
 mod output;
 mod panic;
+mod place;
 mod recovery_codes;
 mod report;
+mod restore;
 pub mod serve;
 mod session;
 mod user;
@@ -153,6 +157,22 @@ enum Verb {
     /// Nothing is changed.
     #[command(subcommand, verbatim_doc_comment)]
     Config(configuration::Verb),
+    /// Write store, configuration, master key and authority to one encrypted file.
+    ///
+    /// The gate may go on serving: the copy is of one moment. The passphrase is
+    /// asked for, or read from a file or a line of stdin; it is never an argument,
+    /// and without it nobody opens the file. `pvegate restore --verify` checks it.
+    /// Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Backup(backup::Args),
+    /// Put a backup in place, on this host or a fresh one.
+    ///
+    /// The whole file is checked before anything is written. The configuration in
+    /// it goes to --config and says where the rest goes; with --keep-config the one
+    /// that is here does. What is there already is replaced only with --yes, and
+    /// kept beside. A gate that runs on the store must be stopped first.
+    #[command(verbatim_doc_comment)]
+    Restore(restore::Args),
     /// Print a server's certificate fingerprint, as Proxmox VE shows it.
     ///
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
@@ -183,6 +203,8 @@ pub fn run() -> Exit {
         Verb::Access(verb) => access::run(&verb, &cli.config, &output),
         Verb::Ban(verb) => ban::run(verb, &cli.config, &output),
         Verb::Config(verb) => configuration::run(verb, &cli.config, &output),
+        Verb::Backup(args) => backup::run(&args, &cli.config, &output),
+        Verb::Restore(args) => restore::run(&args, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
     };
     match done {

@@ -127,6 +127,10 @@ pub enum Action {
     NodeDown,
     /// A node of the upstream serves again.
     NodeUp,
+    /// A backup was made.
+    Backup,
+    /// A backup was put in place of what was there.
+    Restore,
     /// The gate began to serve.
     Start,
     /// The gate stopped.
@@ -172,6 +176,8 @@ impl Action {
             Self::UpstreamSignIn => "upstream-sign-in",
             Self::NodeDown => "node-down",
             Self::NodeUp => "node-up",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
             Self::Start => "start",
             Self::Stop => "stop",
         }
@@ -216,6 +222,8 @@ impl Action {
             (Self::BanRemove, _) => ("intrusion_detection", "deletion"),
             (Self::UpstreamFailure | Self::NodeDown, _) => ("network", "error"),
             (Self::NodeUp, _) => ("network", "info"),
+            (Self::Backup, _) => ("configuration", "info"),
+            (Self::Restore, _) => ("configuration", "change"),
             (Self::Start, _) => ("process", "start"),
             (Self::Stop, _) => ("process", "end"),
         }

@@ -77,6 +77,8 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             | Action::UpstreamSignIn
             | Action::NodeDown
             | Action::NodeUp
+            | Action::Backup
+            | Action::Restore
             | Action::Start
             | Action::Stop,
             _,

@@ -18,6 +18,7 @@ mod lockout;
 mod people;
 mod recovery;
 mod report;
+mod snapshot;
 mod sqlite;
 mod thread;
 
@@ -31,6 +32,7 @@ pub use lockout::{
     Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, GuessedAt, Guesses, GuessesByDay, Tried, Unlocked,
 };
 pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
+pub use snapshot::{Alone, Contents, Sole, companions, inspect, snapshot, without_sessions};
 pub use sqlite::SqliteStore;
 pub use thread::StoreThread;
 

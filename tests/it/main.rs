@@ -7,6 +7,7 @@ mod admin_page;
 mod api_tokens;
 mod api_verbs;
 mod architecture;
+mod backup;
 mod bans;
 mod certificates;
 mod check;

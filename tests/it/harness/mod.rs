@@ -11,6 +11,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "no single test binary uses all of it")]
 
 mod client;
+mod installation;
 mod person;
 mod process;
 mod scratch;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use client::{Client, Console, Reply};
+pub use installation::{Installation, code_now};
 pub use person::{Person, console_target, printed_codes, scan, state_of};
 pub use process::{Ended, Process, pvegate, pvegate_in, pvegate_told, pvegate_with};
 pub use scratch::Scratch;
