@@ -38,6 +38,7 @@ mod sessions;
 mod signed_in_page;
 mod stand_in;
 mod store;
+mod store_by_hand;
 mod two_processes;
 mod upstream_trust;
 mod ways_in;

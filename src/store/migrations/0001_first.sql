@@ -1,4 +1,4 @@
--- Times are milliseconds since 1970 in UTC; look at one with datetime(created_at/1000, 'unixepoch').
+-- Times are milliseconds since 1970 in UTC; the views at the end show them to people.
 
 -- `handle` is what authenticators know a user by (WebAuthn): random, and nothing else. Numbers are never
 -- used again: a gate that has yet to hear of a deletion must not take the next user for the one it knows.
@@ -201,3 +201,35 @@ END;
 CREATE TRIGGER ban_deleted AFTER DELETE ON ban BEGIN
     INSERT INTO change (kind, subject) VALUES ('ban', OLD.network);
 END;
+
+-- For administrators who look in with the sqlite3 program; pvegate reads none of these. Times are in UTC.
+CREATE VIEW people AS
+SELECT u.name,
+       u.role,
+       CASE WHEN u.disabled_at IS NULL THEN 'yes' ELSE 'no' END AS may_sign_in,
+       (SELECT count(*) FROM credential c WHERE c.user_id = u.id AND c.kind = 'passkey') AS passkeys,
+       (SELECT count(*) FROM credential c WHERE c.user_id = u.id AND c.kind = 'security-key') AS security_keys,
+       (SELECT count(*) FROM authenticator a WHERE a.user_id = u.id) AS apps,
+       (SELECT count(*) FROM recovery_code r WHERE r.user_id = u.id AND r.used_at IS NULL) AS recovery_codes,
+       (SELECT count(*) FROM session s WHERE s.user_id = u.id AND s.ended_at IS NULL
+           AND s.expires_at > unixepoch() * 1000) AS open_sessions,
+       strftime('%Y-%m-%dT%H:%M:%SZ', u.created_at / 1000, 'unixepoch') AS added,
+       strftime('%Y-%m-%dT%H:%M:%SZ', u.disabled_at / 1000, 'unixepoch') AS disabled
+FROM user u ORDER BY u.name;
+
+CREATE VIEW methods AS
+SELECT u.name AS user, m.kind, m.name, m.id,
+       strftime('%Y-%m-%dT%H:%M:%SZ', m.created_at / 1000, 'unixepoch') AS added,
+       strftime('%Y-%m-%dT%H:%M:%SZ', m.last_used_at / 1000, 'unixepoch') AS last_used
+FROM (SELECT user_id, kind, name, id, created_at, last_used_at FROM credential
+      UNION ALL SELECT user_id, 'totp', name, id, created_at, last_used_at FROM authenticator) m
+JOIN user u ON u.id = m.user_id ORDER BY u.name, m.created_at;
+
+CREATE VIEW open_sessions AS
+SELECT u.name AS user, s.client, s.method, s.scope,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.created_at / 1000, 'unixepoch') AS since,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.last_active_at / 1000, 'unixepoch') AS last_active,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.expires_at / 1000, 'unixepoch') AS ends,
+       s.user_agent
+FROM session s JOIN user u ON u.id = s.user_id
+WHERE s.ended_at IS NULL AND s.expires_at > unixepoch() * 1000 ORDER BY s.created_at;
