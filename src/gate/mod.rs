@@ -192,7 +192,15 @@ impl Gate {
         let opened = master.clone();
         let (keys, sessions) = store
             .call(move |store| {
-                let mut keys = cookie::open_keys(&opened, &store.cookie_keys()?);
+                let sealed = store.cookie_keys()?;
+                let mut keys = cookie::open_keys(&opened, &sealed);
+                if keys.len() < sealed.len() {
+                    tracing::error!(
+                        "the store was made with another master key: the sessions, authenticator apps, recovery \
+                         codes and token rules from then are void, passkeys go on working. `pvegate restore` brings \
+                         the old key back; `pvegate invite NAME --purpose recover` lets somebody set up anew"
+                    );
+                }
                 if keys.is_empty()
                     && let Added::New(()) = store.add_cookie_key(&cookie::new_key(&sealing, now))?
                 {
