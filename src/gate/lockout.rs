@@ -22,6 +22,10 @@
 //! A known device that has used up its own counts is treated as an unknown one: whoever holds it could
 //! delete the cookie just as well.
 //!
+//! A code whose time is another one (`totp::drift`) is a wrong one here, whoever is told of it afterwards
+//! (`drift`): it costs a guess and opens nothing. Whoever is told that a guess will be right in a while can't
+//! use it, for its step is void by then; so these comparisons add nothing to what a guess is worth.
+//!
 //! # What lifts them
 //!
 //! A right code ends the row that it stands in, and the count since the last success. A passkey, a

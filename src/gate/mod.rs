@@ -9,6 +9,7 @@ pub mod api_token;
 pub mod ceremony;
 pub mod console;
 pub mod cookie;
+mod drift;
 mod json;
 pub mod live;
 mod live_rule;
@@ -126,6 +127,7 @@ pub struct Gate {
     cookie_keys: KeyRing,
     sessions: LiveSessions,
     passwords: Passwords,
+    drifts: drift::Drifts,
     sign_in_rate: SignInRate,
     /// Questions about a name, which cost a look into the store: more than attempts, and not without end.
     question_rate: SignInRate,
@@ -252,6 +254,7 @@ impl Gate {
             cookie_keys: KeyRing::new(keys),
             sessions: live,
             passwords: Passwords::default(),
+            drifts: drift::Drifts::default(),
             sign_in_rate,
             question_rate,
             decoy,

@@ -26,6 +26,8 @@ pub enum Route {
     MethodNew,
     /// Makes new recovery codes.
     MethodCodes,
+    /// Whether an authenticator app's clock is right.
+    AppClock,
     /// Where somebody is signed in.
     Sessions,
     /// Ends sessions of theirs.
@@ -79,7 +81,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 31] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 32] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -87,6 +89,7 @@ impl Route {
         (Self::MethodChange, "/_gate/methods/change", &[Method::GET, Method::POST]),
         (Self::MethodNew, "/_gate/methods/new", &[Method::GET, Method::POST]),
         (Self::MethodCodes, "/_gate/methods/codes", &[Method::GET, Method::POST]),
+        (Self::AppClock,  "/_gate/methods/clock", &[Method::GET, Method::POST]),
         (Self::Sessions,  "/_gate/sessions",   &[Method::GET]),
         (Self::SessionsEnd, "/_gate/sessions/end", &[Method::POST]),
         (Self::NotMe,     "/_gate/sessions/not-me", &[Method::GET, Method::POST]),
@@ -136,6 +139,7 @@ impl Route {
             | Self::MethodChange
             | Self::MethodNew
             | Self::MethodCodes
+            | Self::AppClock
             | Self::Sessions
             | Self::SessionsEnd
             | Self::NotMe

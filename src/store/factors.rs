@@ -1,4 +1,4 @@
-//! The SQL of renaming sign-in methods and taking them away, and of locking an account in a hurry.
+//! The SQL of renaming sign-in methods and taking them away, of steps that are void, and of locking an account in a hurry.
 
 use rusqlite::{Transaction, params};
 
@@ -104,6 +104,23 @@ pub(super) fn remove_all(transaction: &Transaction<'_>, user: UserId) -> rusqlit
     transaction.execute("DELETE FROM recovery_code WHERE user_id = ?1", [user.0])?;
     transaction.execute("UPDATE user SET password = NULL WHERE id = ?1", [user.0])?;
     Ok(removed)
+}
+
+/// A step of an app is good for nothing from here on.
+pub(super) fn void_step(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    id: &FactorId,
+    step: i64,
+    until: Timestamp,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO void_step (authenticator, step, until)
+         SELECT id, ?3, ?4 FROM authenticator WHERE id = ?2 AND user_id = ?1
+         ON CONFLICT (authenticator, step) DO NOTHING",
+        params![user.0, id.0, step, until.millis()],
+    )?;
+    Ok(())
 }
 
 /// Ends what is open, and with it every way to open something new without an administrator: links,

@@ -389,7 +389,7 @@ pub trait Store: Send {
     ) -> Result<Spent, StoreError>;
 
     /// Spends a time step of an authenticator app (RFC 6238 §5.2), for something else than a sign-in. A
-    /// step that was spent, an app that is gone and a disabled user are [`Spent::Before`].
+    /// step that was spent or is void, an app that is gone and a disabled user are [`Spent::Before`].
     ///
     /// # Errors
     ///
@@ -401,6 +401,20 @@ pub trait Store: Send {
         step: TimeStep,
         now: Timestamp,
     ) -> Result<Spent, StoreError>;
+
+    /// A code of the user's app was seen that stands for this step, and accepted for nothing: it never will
+    /// be. Other steps are as good as before. Remembered until `until`, when the step is long over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn void_step(
+        &mut self,
+        user: UserId,
+        factor: &FactorId,
+        step: TimeStep,
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Spends a WebAuthn ceremony and writes down what the authenticator said, for something else than a
     /// sign-in; the rest as [`Store::sign_in_by_assertion`].

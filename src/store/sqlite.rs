@@ -531,6 +531,16 @@ impl Store for SqliteStore {
         self.write(|transaction| spend_step(transaction, user, factor, step, now))
     }
 
+    fn void_step(
+        &mut self,
+        user: UserId,
+        factor: &FactorId,
+        step: TimeStep,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| factors::void_step(transaction, user, factor, step_number(step), until))
+    }
+
     fn spend_assertion(
         &mut self,
         assertion: &Assertion,
@@ -645,6 +655,7 @@ impl Store for SqliteStore {
             transaction.execute("DELETE FROM session WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute("DELETE FROM invitation WHERE expires_at < ?1", [before.millis()])?;
             transaction.execute("DELETE FROM spent_ceremony WHERE expires_at < ?1", [before.millis()])?;
+            transaction.execute("DELETE FROM void_step WHERE until < ?1", [before.millis()])?;
             history::forget(transaction, before)?;
             transaction.execute(
                 "DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1",
@@ -995,6 +1006,7 @@ fn spend_step(
     let spent = transaction.execute(
         "UPDATE authenticator SET last_step = :step, last_used_at = :now
          WHERE id = :id AND user_id = :user AND last_step < :step
+           AND NOT EXISTS (SELECT 1 FROM void_step WHERE authenticator = :id AND step = :step)
            AND EXISTS (SELECT 1 FROM user WHERE id = :user AND disabled_at IS NULL)",
         named_params! {
             ":step": step_number(step),

@@ -6,6 +6,7 @@ mod harness;
 mod admin_page;
 mod api_tokens;
 mod api_verbs;
+mod app_clock;
 mod architecture;
 mod backup;
 mod bans;

@@ -105,6 +105,40 @@ pub fn verify(secret: &Secret, typed: &str, now: Timestamp, last: TimeStep) -> R
     Ok(step)
 }
 
+/// How far a clock may be off for [`drift`] to find out: an hour either way.
+pub const FAR: u64 = 120;
+
+/// An app whose clock is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drift {
+    /// The step that its code stands for.
+    pub step: TimeStep,
+    /// How far its clock is ahead of the gate's, in seconds; negative where it is behind. A code is shown for
+    /// half a minute, so this is true to fifteen seconds.
+    pub ahead: i64,
+}
+
+/// Which step outside of those that [`verify`] accepts a code stands for, within [`FAR`]: the nearest.
+///
+/// It accepts nothing. A step that is still to come is known to whoever is told of it, so the caller makes it
+/// void before. Every step is compared whatever is found, so that how long it takes says nothing.
+#[must_use]
+pub fn drift(secret: &Secret, typed: &str, now: Timestamp) -> Option<Drift> {
+    let code = six_digits(typed)?;
+    let (here, totp) = (step_at(now).0, secret.totp());
+    let mut nearest: Option<TimeStep> = None;
+    for step in here.saturating_sub(FAR)..=here.saturating_add(FAR) {
+        let shown = Zeroizing::new(totp.generate(step.saturating_mul(STEP_SECONDS)).to_string());
+        let is_it = secret::equal(shown.as_bytes(), code.as_bytes()) && step.abs_diff(here) > u64::from(SKEW);
+        let is_nearer = nearest.is_none_or(|found| step.abs_diff(here) < found.0.abs_diff(here));
+        if is_it && is_nearer {
+            nearest = Some(TimeStep(step));
+        }
+    }
+    let middle = |step: TimeStep| i64::try_from(step.0 * STEP_SECONDS + STEP_SECONDS / 2).unwrap_or(i64::MAX);
+    nearest.map(|step| Drift { step, ahead: middle(step).saturating_sub(now.secs()) })
+}
+
 /// Whether this could be a code at all; anything else is compared with nothing.
 #[must_use]
 pub fn is_code(typed: &str) -> bool {
@@ -147,6 +181,45 @@ mod tests {
     }
 
     const NEVER: TimeStep = TimeStep(0);
+
+    #[test]
+    fn a_code_of_another_time_tells_how_far_the_clock_is_off() {
+        // In the middle of its step.
+        let now = Timestamp::from_secs(1_790_000_010 + 5);
+        let here = step_at(now).0;
+        #[rustfmt::skip]
+        let table = [
+            // steps  ahead, in seconds
+            (0_i64,   None),
+            (1,       None),
+            (-1,      None),
+            (2,       Some(60)),
+            (-2,      Some(-60)),
+            (-3,      Some(-90)),
+            (120,     Some(3600)),
+            (-120,    Some(-3600)),
+            (121,     None),
+            (-121,    None),
+        ];
+        for (steps, expected) in table {
+            let step = TimeStep(here.saturating_add_signed(steps));
+            let ahead = expected.map(|seconds| seconds + (step_at(now).0 * 30 + 15) as i64 - now.secs());
+
+            let found = drift(&secret(), &secret().code(step), now);
+
+            assert_eq!(found, ahead.map(|ahead| Drift { step, ahead }), "{steps}");
+            // Nobody gets in by it.
+            assert_eq!(
+                found.is_some() || steps.abs() > 1,
+                verify(&secret(), &secret().code(step), now, NEVER).is_err()
+            );
+        }
+        assert_eq!(drift(&secret(), "not a code", now), None);
+        assert_eq!(
+            drift(&Secret::from_bytes(&[7; 20]).unwrap(), &secret().code(TimeStep(here + 5)), now),
+            None
+        );
+    }
 
     /// RFC 6238 appendix B, the SHA-1 rows, cut to six digits.
     #[test]

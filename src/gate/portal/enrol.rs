@@ -60,6 +60,8 @@ pub(super) struct Guest {
 struct Again {
     name: String,
     wrong_code: bool,
+    /// How far the app is ahead, in seconds, if that is why.
+    app_ahead: Option<i64>,
     password: Option<PasswordError>,
 }
 
@@ -304,6 +306,7 @@ impl Gate {
             name: &again.name,
             state: &self.sealed(visit, guest, progress),
             wrong_code: again.wrong_code,
+            app_ahead: again.app_ahead,
             password: self.settings.auth.password,
             password_problem: again.password,
             beside_key,
@@ -394,6 +397,8 @@ impl Gate {
             Ok(_) => StatusCode::OK,
             Err(error) => {
                 again.wrong_code = true;
+                // Whoever has this form has the secret.
+                again.app_ahead = totp::drift(secret, form.get("code"), visit.now).map(|drift| drift.ahead);
                 self.audit.record(
                     &Event::new(Action::InviteUse, Outcome::Failure)
                         .from(visit.client.ip())

@@ -7,6 +7,7 @@
 mod admin;
 mod alarm;
 pub mod assets;
+mod clock_doctor;
 mod codes;
 mod default_name;
 pub mod device;
@@ -419,6 +420,8 @@ impl Gate {
             (Route::MethodChange, Some(form)) => self.change_method(&visit, &form).await,
             (Route::MethodNew, None) => self.new_method_page(&visit).await,
             (Route::MethodNew, Some(form)) => self.new_method(&visit, &form).await,
+            (Route::AppClock, None) => self.app_clock_page(&visit).await,
+            (Route::AppClock, Some(form)) => self.look_at_app_clock(&visit, &form).await,
             (Route::MethodCodes, None) => self.new_codes_page(&visit).await,
             (Route::MethodCodes, Some(form)) => self.new_codes(&visit, &form).await,
             (Route::Sessions, _) => self.sessions_page(&visit).await,

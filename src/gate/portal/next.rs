@@ -19,9 +19,14 @@ const LONGEST: usize = 2048;
 /// The sign-in page's address that remembers `target`, a path with its query.
 #[must_use]
 pub(super) fn sign_in_url(target: &str) -> String {
-    let page = format!("{}sign-in", names::PREFIX);
+    with(&format!("{}sign-in", names::PREFIX), target)
+}
+
+/// The address of a page of ours that remembers `target`, likewise.
+#[must_use]
+pub(super) fn with(page: &str, target: &str) -> String {
     if target == "/" || target.len() > LONGEST || own(target).is_none() {
-        page
+        page.to_owned()
     } else {
         format!("{page}?{PARAMETER}={}", utf8_percent_encode(target, ESCAPED))
     }

@@ -377,6 +377,7 @@ impl Gate {
             Spent::Before => Err(AssertionRefusal::Spent),
             Spent::First => {
                 let next = next::after_sign_in(visit.head.uri.query());
+                let next = self.next_or_clock(visit, user.id, next);
                 let reply = Reply::json(StatusCode::OK, &json!({ "next": next }));
                 Ok(self.hand_over(visit, &session, user, &secret, reply).await)
             }

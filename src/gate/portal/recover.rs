@@ -87,7 +87,10 @@ impl Gate {
                         .of(&user.name)
                         .by(Method::Recovery),
                 );
-                let next = next::after_sign_in(visit.head.uri.query());
+                let mut next = next::after_sign_in(visit.head.uri.query());
+                if session.scope == Scope::Full {
+                    next = self.next_or_clock(visit, user.id, next);
+                }
                 Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await))
             }
         }

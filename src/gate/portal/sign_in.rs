@@ -22,6 +22,7 @@ use crate::{
         Gate,
         ceremony::totp::{self, TotpError},
         cookie::{self, DeviceSecret, SessionSecret},
+        drift::Found,
         lockout::{self, Charge, Verdict},
     },
     secret::{self, Key},
@@ -301,9 +302,20 @@ impl Gate {
             Err(_) => std::slice::from_ref(&self.decoy),
         };
         let matching = self.matching(compared, code, now);
+        // The same work for everybody whose code is refused, whoever they ask for and whyever it is.
+        let elsewhere = if matching.is_err() { self.elsewhere(compared, code, now) } else { None };
         Ok(match (entitled, matching) {
-            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
-            (Ok((user, charge)), Ok((factor, step))) => Ok(Matched { user, attempt, charge, factor, step }),
+            (Err(error), _) => Err(error),
+            (Ok((user, _)), Err(error)) => {
+                if let (Some(found), SignInError::Code(TotpError::NoMatch)) = (elsewhere, &error) {
+                    self.drifts.note(user.id, found);
+                }
+                Err(error)
+            }
+            (Ok((user, charge)), Ok((factor, step))) => {
+                self.drifts.forget(user.id);
+                Ok(Matched { user, attempt, charge, factor, step })
+            }
         })
     }
 
@@ -357,6 +369,20 @@ impl Gate {
             }
         }
         Err(refused)
+    }
+
+    /// Which app would have shown the code at another time. Nothing is accepted by it.
+    fn elsewhere(&self, authenticators: &[Authenticator], code: &str, now: Timestamp) -> Option<Found> {
+        let key = self.factor_key();
+        let mut found = None;
+        for authenticator in authenticators {
+            let secret = key
+                .open(authenticator.id.0.as_bytes(), &authenticator.sealed_secret)
+                .and_then(|bytes| totp::Secret::from_bytes(&bytes));
+            let drift = secret.and_then(|secret| totp::drift(&secret, code, now));
+            found = found.or(drift.map(|drift| Found { app: authenticator.id.clone(), drift, at: now }));
+        }
+        found
     }
 
     pub(super) fn new_session(

@@ -29,6 +29,14 @@ CREATE TABLE authenticator (
 ) STRICT;
 CREATE INDEX authenticator_of_user ON authenticator (user_id);
 
+-- Steps of an app whose codes were seen before their time, and are good for nothing.
+CREATE TABLE void_step (
+    authenticator TEXT    NOT NULL REFERENCES authenticator (id) ON DELETE CASCADE,
+    step          INTEGER NOT NULL,
+    until         INTEGER NOT NULL,
+    PRIMARY KEY (authenticator, step)
+) STRICT, WITHOUT ROWID;
+
 -- Passkeys and security keys. `record` is JSON with the public key; the columns beside it are newer.
 CREATE TABLE credential (
     id             TEXT    NOT NULL PRIMARY KEY,

@@ -54,6 +54,8 @@ pub struct EnrolTotp<'a> {
     pub state: &'a str,
     /// Whether the code sent did not match.
     pub wrong_code: bool,
+    /// How far the app is ahead of the gate's clock, in seconds, if the code is one of another time.
+    pub app_ahead: Option<i64>,
     /// Whether a password of the gate's own is chosen as well. Field: `password`.
     pub password: bool,
     /// Why the password that was sent can't be one.

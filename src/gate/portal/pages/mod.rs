@@ -11,6 +11,7 @@
 mod account;
 mod admin;
 mod alarm;
+mod app_clock;
 mod codes;
 mod enrol;
 mod methods;
@@ -29,6 +30,7 @@ pub use admin::{
     OpenSession, Person, PersonRow, PersonState, Summary, Typed,
 };
 pub use alarm::{NotMe, NotMeDone, Panic, PanicDone};
+pub use app_clock::{AppClock, AppClockFound};
 pub use codes::{Codes, NewCodes, NewCodesProblem};
 pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
 pub use methods::{

@@ -52,6 +52,7 @@ macro_rules! words {
 
 // Below the macro, so that they can use it.
 mod admin;
+mod clock;
 mod sessions;
 
 #[rustfmt::skip]
@@ -504,7 +505,7 @@ fn utc(at: Timestamp) -> Option<jiff::civil::DateTime> {
 
 /// The tables of all files.
 #[cfg(test)]
-const TABLES: &[&[(&str, &str, &str)]] = &[PHRASES, admin::PHRASES, sessions::PHRASES];
+const TABLES: &[&[(&str, &str, &str)]] = &[PHRASES, admin::PHRASES, clock::PHRASES, sessions::PHRASES];
 
 #[cfg(test)]
 impl Language {
