@@ -25,6 +25,8 @@ pub struct Facts {
     pub admin: bool,
     /// Whether a person waits for a page.
     pub navigation: bool,
+    /// Whether a person sent a form, and waits for the page that comes of it.
+    pub form: bool,
     /// Whether it changes something or opens a tunnel: an unsafe method (RFC 9110 §9.2.1) or an upgrade.
     pub acts: bool,
     /// Which site's page sent it.
@@ -111,6 +113,7 @@ impl Facts {
             session,
             admin: false,
             navigation: is_navigation(&head.method, call.place, &head.headers),
+            form: is_form(&head.method, &head.headers),
             acts: !is_safe(&head.method) || head.headers.contains_key(header::UPGRADE),
             initiator: initiator(&head.headers, origin),
         }
@@ -142,7 +145,11 @@ pub fn decide(facts: &Facts) -> Verdict {
         SessionFact::Enrolling => (false, true),
         SessionFact::Over(_) | SessionFact::Unknown | SessionFact::None(_) => (false, false),
     };
-    let sign_in = || match (facts.navigation, enrolling) {
+    // A form of a page of ours, left open until the session was over: its sender is led back to it. What another
+    // site sends is not theirs.
+    let own_form =
+        facts.form && facts.initiator == Initiator::SameOrigin && matches!(facts.target, Target::Portal(_));
+    let sign_in = || match (facts.navigation || own_form, enrolling) {
         (false, _) => Verdict::Challenge,
         (true, false) => Verdict::SignInFirst,
         (true, true) => Verdict::EnrolFirst,
@@ -195,13 +202,24 @@ fn is_navigation(method: &Method, place: Place, fields: &HeaderMap) -> bool {
     }
     let text = |name: &str| fields.get(name).and_then(|value| value.to_str().ok());
     match text("sec-fetch-mode") {
-        Some(mode) => mode == "navigate" && matches!(text("sec-fetch-dest"), None | Some("document")),
+        Some(_) => waits_for_page(fields),
         None => {
             text("accept").is_some_and(|accept| accept.contains("text/html"))
                 && !fields.contains_key("x-requested-with")
                 && place == Place::Page
         }
     }
+}
+
+/// A form that a person sent. Browsers without Fetch Metadata do not tell it from a script's call.
+fn is_form(method: &Method, fields: &HeaderMap) -> bool {
+    *method == Method::POST && waits_for_page(fields)
+}
+
+/// Whether Fetch Metadata says that the answer takes the place of the page.
+fn waits_for_page(fields: &HeaderMap) -> bool {
+    let text = |name: &str| fields.get(name).and_then(|value| value.to_str().ok());
+    text("sec-fetch-mode") == Some("navigate") && matches!(text("sec-fetch-dest"), None | Some("document"))
 }
 
 /// Whether the fields say that another site's page is behind a request: its visitor may know nothing of it.
@@ -325,6 +343,12 @@ mod tests {
             ("sign-in form",                     "POST",   "/_gate/sign-in",       &[ours, same],    none,    Portal(Route::SignIn)),
             ("sign-in form, another site",       "POST",   "/_gate/sign-in",       &[theirs],        none,    cross),
             ("sign-in form, unsaid",             "POST",   "/_gate/sign-in",       &[],              none,    unsaid),
+            ("form left open",                   "POST",   "/_gate/methods/change", &[nav, ours, same], expired, SignInFirst),
+            ("form left open, may only enrol",   "POST",   "/_gate/methods/change", &[nav, ours, same], Enrolling, EnrolFirst),
+            ("form of another site",             "POST",   "/_gate/methods/change", &[nav, theirs],   expired, Challenge),
+            ("form that does not say whose",     "POST",   "/_gate/methods/change", &[nav],           expired, Challenge),
+            ("form of Proxmox VE's",             "POST",   "/x",                   &[nav, ours, same], expired, Challenge),
+            ("form by script",                   "POST",   "/_gate/methods/change", &[ours, same],    expired, Challenge),
             ("sign out, nobody",                 "POST",   "/_gate/sign-out",      &[ours],          none,    Challenge),
             ("sign out",                         "POST",   "/_gate/sign-out",      &[ours],          Alive,   Portal(Route::SignOut)),
             ("home, nobody",                     "GET",    "/_gate/",              &[nav],           none,    SignInFirst),

@@ -42,7 +42,7 @@ use crate::{
     connection::{
         body::{self, BodyError},
         cookies,
-        head::HeadRefusal,
+        head::{HeadRefusal, MAX_FIELD_BYTES, MAX_TARGET},
         reply::Reply,
     },
     names, secret,
@@ -126,10 +126,21 @@ impl Portal {
         Self { settings, authority: url.authority(), origin: url.origin(), ca }
     }
 
-    /// A person is sent to the sign-in page and comes back where they were going.
+    /// A person is sent to the sign-in page and comes back where they were going; who sent a form, to the
+    /// page that it was on.
     pub(super) fn sign_in_first(&self, head: &request::Parts) -> Reply {
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = if head.method == Method::POST {
+            self.page_before(head).unwrap_or("/")
+        } else {
+            head.uri.path_and_query().map_or("/", |target| target.as_str())
+        };
         Reply::see_other(&next::sign_in_url(target))
+    }
+
+    /// The path and query of the page of this origin from which a request was sent.
+    fn page_before<'a>(&self, head: &'a request::Parts) -> Option<&'a str> {
+        let page = head.headers.get(header::REFERER)?.to_str().ok()?;
+        page.strip_prefix(self.origin.as_str()).filter(|target| target.starts_with('/'))
     }
 
     /// A person with a session that may only enrol is sent to do so.
@@ -167,8 +178,10 @@ impl Portal {
     pub fn head_refused(&self, refusal: HeadRefusal, head: &request::Parts, now: Timestamp) -> Reply {
         let (page, word) = match refusal {
             HeadRefusal::Method => (Refusal::MethodNotAllowed, "bad_request"),
-            HeadRefusal::TargetLong => (Refusal::UriTooLong, "bad_request"),
-            HeadRefusal::FieldsLarge => (Refusal::HeadTooLarge, "bad_request"),
+            HeadRefusal::TargetLong => (Refusal::UriTooLong { limit: bytes(MAX_TARGET) }, "bad_request"),
+            HeadRefusal::FieldsLarge => {
+                (Refusal::HeadTooLarge { limit: Some(bytes(MAX_FIELD_BYTES)) }, "bad_request")
+            }
             HeadRefusal::ForeignHost | HeadRefusal::ServerName => {
                 (Refusal::WrongHost { url: &self.origin }, "wrong_host")
             }
@@ -237,7 +250,7 @@ impl Portal {
             }
             UpstreamTrouble::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                Refusal::HeadTooLarge,
+                Refusal::HeadTooLarge { limit: None },
                 "request_header_fields_too_large",
             ),
             UpstreamTrouble::RequestTimeout => {
@@ -366,6 +379,10 @@ impl Portal {
     }
 }
 
+fn bytes(limit: usize) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
 /// The query of a page of ours: the language that a link on it asked for, and the rest.
 struct Query {
     language: Option<String>,
@@ -471,8 +488,8 @@ impl Gate {
         let silence = self.settings.form_silence;
         body::read(body, body::MAX_FORM, silence).await.map_err(|error| match error {
             BodyError::TooLarge(limit) => {
-                let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, Refusal::BodyTooLarge { limit }, "body_too_large")
+                let refusal = Refusal::BodyTooLarge { limit: bytes(limit) };
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, refusal, "body_too_large")
             }
             BodyError::Stalled(_) => refuse(StatusCode::REQUEST_TIMEOUT, Refusal::RequestTimeout, "timeout"),
             BodyError::Broken | BodyError::Refused(_) => {

@@ -5,6 +5,7 @@
 //! is looked at in `routes`. Pictures of all states are kept in `target/screenshots/states`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod routes;
 mod shelf;
 
 use std::fs;

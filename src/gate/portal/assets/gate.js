@@ -39,6 +39,21 @@ for (const form of all("form")) {
   addEventListener("pageshow", () => { form.ariaBusy = null; });
 }
 
+// What was typed outlives a sign-in in between, unless it is secret: the form that is shown again has it. It is
+// given up on the first page that is neither that form nor one to sign in on.
+const KEPT = "pvegate-typed";
+function keep(form) {
+  const typed = Array.from(all("[data-keep]", form), ({ name, value }) => [name, value]);
+  if (typed.length > 0) sessionStorage.setItem(KEPT, JSON.stringify([new URL(form.action).search, typed]));
+}
+for (const form of all("form:has([data-keep])")) {
+  form.addEventListener("submit", () => keep(form));
+  const [search, typed] = JSON.parse(sessionStorage.getItem(KEPT)) ?? [];
+  if (search !== new URL(form.action).search) continue;
+  for (const [name, value] of typed) form.elements[name].value = value;
+}
+if (!/^\/_gate\/(sign-in|recover|security-key)/.test(location.pathname)) sessionStorage.removeItem(KEPT);
+
 // The gate's clock goes on; the time of loading is the best guess of when it was read.
 const clock = one("[data-clock]");
 if (clock) {
@@ -59,7 +74,8 @@ if (clock) {
 
 // Times are written in UTC; people live elsewhere.
 for (const time of all("time[data-local]")) {
-  const format = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+  const style = time.dataset.local === "time" ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+  const format = new Intl.DateTimeFormat(locale, style);
   time.title = time.textContent;
   time.textContent = format.format(new Date(time.dateTime));
 }
@@ -260,6 +276,7 @@ for (const form of all("form[data-prove]")) {
     say(problem, "");
     if (code) code.required = false;
     if (!form.reportValidity()) return;
+    keep(form);
     button.ariaBusy = "true";
     try {
       const fields = Object.fromEntries([...new FormData(form)].filter(([name]) => !proofParts.has(name)));
@@ -274,6 +291,11 @@ for (const form of all("form[data-prove]")) {
       for (const typed of [code, recovery]) if (typed) typed.disabled = true;
       form.submit();
     } catch (error) {
+      if (error instanceof Refused && error.status === 401) {
+        // The session is over. The same form is there again after signing in.
+        location.assign(form.action);
+        return;
+      }
       say(problem, wordsFor(error, form.dataset));
       if (code) code.required = codeIsRequired;
       button.ariaBusy = null;

@@ -78,9 +78,15 @@ pub enum Refusal<'a> {
         limit: u64,
     },
     /// The target is too long (414).
-    UriTooLong,
+    UriTooLong {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The fields are too large (431).
-    HeadTooLarge,
+    HeadTooLarge {
+        /// The gate's limit in bytes; `None` where they are more than pveproxy takes.
+        limit: Option<u64>,
+    },
     /// The store cannot be read (503).
     StoreUnreadable,
     /// A fault of ours (500).
@@ -114,8 +120,9 @@ impl Refusal<'_> {
             }
             Self::WrongHost { url: _ } => (w.host_title(), w.host_what().to_owned(), w.host_do()),
             Self::CrossSite => (w.cross_site_title(), w.cross_site_what().to_owned(), w.bad_request_do()),
-            Self::RateLimited { retry_after, until } => {
-                (w.rate_title(), w.rate_what(&w.span(retry_after), &w.clock(until)), w.rate_do())
+            Self::RateLimited { retry_after, until: _ } => {
+                // The template says until when, for the script to say it in local time.
+                (w.rate_title(), w.rate_what(&w.span(retry_after)), w.rate_do())
             }
             Self::NotFound => (w.not_found_title(), w.not_found_what().to_owned(), w.not_found_do()),
             Self::Invitation(problem) => problem.told(w),
@@ -137,8 +144,11 @@ impl Refusal<'_> {
             Self::BodyTooLarge { limit } => {
                 (w.body_title(), w.body_what(&w.bytes(limit)), w.bad_request_do())
             }
-            Self::UriTooLong => (w.uri_title(), w.uri_what().to_owned(), w.not_found_do()),
-            Self::HeadTooLarge => (w.head_title(), w.head_what().to_owned(), w.head_do()),
+            Self::UriTooLong { limit } => (w.uri_title(), w.uri_what(&w.bytes(limit)), w.not_found_do()),
+            Self::HeadTooLarge { limit: Some(limit) } => {
+                (w.head_title(), w.head_what(&w.bytes(limit)), w.head_do())
+            }
+            Self::HeadTooLarge { limit: None } => (w.head_title(), w.head_upstream().to_owned(), w.head_do()),
             Self::StoreUnreadable => (w.store_title(), w.store_what().to_owned(), w.store_do()),
             Self::Internal => (w.internal_title(), w.internal_what().to_owned(), w.internal_do()),
         };
@@ -162,8 +172,8 @@ impl Refusal<'_> {
             | Self::MethodNotAllowed
             | Self::RequestTimeout
             | Self::BodyTooLarge { .. }
-            | Self::UriTooLong
-            | Self::HeadTooLarge
+            | Self::UriTooLong { .. }
+            | Self::HeadTooLarge { .. }
             | Self::StoreUnreadable
             | Self::Internal => false,
         }

@@ -368,8 +368,9 @@ fn refusals(text: &str) -> Vec<(&'static str, Refusal<'_>)> {
         ("method", Refusal::MethodNotAllowed),
         ("timeout", Refusal::RequestTimeout),
         ("body", Refusal::BodyTooLarge { limit: 65_536 }),
-        ("uri", Refusal::UriTooLong),
-        ("head", Refusal::HeadTooLarge),
+        ("uri", Refusal::UriTooLong { limit: 16_384 }),
+        ("head", Refusal::HeadTooLarge { limit: Some(32_768) }),
+        ("head-upstream", Refusal::HeadTooLarge { limit: None }),
         ("store", Refusal::StoreUnreadable),
         ("internal", Refusal::Internal),
     ]
@@ -613,6 +614,55 @@ fn the_theme_is_a_class_of_the_root() {
     for (theme, class) in [(Theme::Auto, "auto"), (Theme::Light, "light"), (Theme::Dark, "dark")] {
         let html = SignedOut.render(&Look { theme, ..look(Language::English) });
         assert_eq!(tags(&html)[0].attribute("class"), Some(class));
+    }
+}
+
+/// The words of a page that people read, tags left out.
+fn text(html: &str) -> String {
+    let (_, mut rest) = html.split_once("<body>").unwrap();
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        rest = after.split_once('>').map_or("", |(_, rest)| rest);
+    }
+    text
+}
+
+/// Words that one of the languages cannot do without and the other does not have.
+#[test]
+fn no_page_mixes_languages() {
+    let english =
+        ["the", "and", "your", "you", "with", "this", "that", "is", "are", "of", "to", "for", "from"];
+    let german = ["und", "der", "das", "nicht", "mit", "ist", "sie", "ihre", "ein", "für", "von", "auf"];
+    for (language, foreign) in [(Language::English, &german[..]), (Language::German, &english[..])] {
+        for (name, html) in pages(&look(language), "alice") {
+            let text = text(&html);
+            let mut words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+            let found = words.find(|word| foreign.contains(&word.as_str()));
+            assert_eq!(found, None, "{name} in {}: {text}", language.tag());
+        }
+    }
+}
+
+/// A page that nobody renders here is looked at by no test.
+#[test]
+fn every_page_is_among_those_that_are_looked_at() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gate/portal/pages");
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("mod.rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            let found = source.split("\nrendered!(").skip(1).filter_map(|rest| rest.split([',', '<']).next());
+            pages.extend(found.map(str::to_owned));
+        }
+    }
+    let here = include_str!("tests.rs");
+    assert!(pages.len() > 15, "{pages:?}");
+    for page in pages {
+        let is_made = here.contains(&format!("{page} {{")) || here.contains(&format!("{page}.render"));
+        assert!(is_made, "{page} is in no state that `pages` renders");
     }
 }
 

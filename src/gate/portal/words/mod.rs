@@ -169,7 +169,7 @@ words! {
     needs_script => "Passkeys need JavaScript, which is switched off in this browser.", "Passkeys brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
 
     // Recovery codes
-    codes => "Save your recovery codes", "Wiederher\u{ad}stellungs\u{ad}codes sichern";
+    codes => "Save your recovery codes", "Wiederherstellungs\u{ad}codes sichern";
     codes_lead => "Each of these signs you in once, should your phone or key be lost. They are shown only now: keep them away from your phone.",
         "Mit jedem davon melden Sie sich einmal an, falls Telefon oder Schlüssel verloren sind. Sie sind nur jetzt zu sehen: Bewahren Sie sie getrennt vom Telefon auf.";
     codes_until_then => "Until you have typed one of them below, your old codes keep working.",
@@ -189,9 +189,9 @@ words! {
     codes_saved => "I have saved them", "Ich habe sie gesichert";
     typed_wrong => "That is none of your new codes. Look at what you saved and try again.",
         "Das ist keiner Ihrer neuen Codes. Sehen Sie nach, was Sie gesichert haben, und versuchen Sie es noch einmal.";
-    new_codes => "Make new recovery codes", "Neue Wiederher\u{ad}stellungs\u{ad}codes erstellen";
-    new_codes_lead(left: u32) => "You get ten new codes. Of your present ones, {left} are left; they work until you have saved the new ones.",
-        "Sie bekommen zehn neue Codes. Von Ihren bisherigen sind noch {left} übrig; sie gelten, bis Sie die neuen gesichert haben.";
+    new_codes => "Make new recovery codes", "Neue Wiederherstellungs\u{ad}codes erstellen";
+    new_codes_lead(left: u32) => "You get ten new codes. Your present ones ({left} left) work until you have saved the new ones.",
+        "Sie bekommen zehn neue Codes. Ihre bisherigen (noch {left}) gelten, bis Sie die neuen gesichert haben.";
     new_codes_late => "That took too long, so your old codes are still the ones that work. Throw the new ones away and start again.",
         "Das hat zu lange gedauert: Es gelten weiter Ihre alten Codes. Werfen Sie die neuen weg, und beginnen Sie von vorn.";
 
@@ -203,7 +203,7 @@ words! {
         "Proxmox VE behält seine eigenen Benutzer und Passwörter; daran hat sich nichts geändert.";
 
     // Recovery
-    recover => "Use a recovery code", "Wiederherstellungscode verwenden";
+    recover => "Use a recovery code", "Wiederherstellungs\u{ad}code verwenden";
     recover_lead => "For when your phone or security key is lost. Each code works once.",
         "Falls Telefon oder Sicherheitsschlüssel verloren sind. Jeder Code gilt einmal.";
     recovery_code => "Recovery code", "Wiederherstellungscode";
@@ -293,7 +293,7 @@ words! {
     host_what => "The gate does not answer under this name.", "Unter diesem Namen antwortet das Gate nicht.";
     host_do => "Open this instead:", "Öffnen Sie stattdessen:";
     rate_title => "Too many attempts", "Zu viele Versuche";
-    rate_what(wait: &str, clock: &str) => "Try again in {wait} ({clock}).", "Versuchen Sie es in {wait} wieder ({clock}).";
+    rate_what(wait: &str) => "Try again in {wait}, at", "Versuchen Sie es in {wait} wieder, um";
     rate_do => "Trying earlier does no harm, but does not help either.", "Früher zu versuchen schadet nicht, hilft aber auch nicht.";
     not_found_title => "Page not found", "Seite nicht gefunden";
     not_found_what => "The gate has no page at this address.", "Unter dieser Adresse hat das Gate keine Seite.";
@@ -352,10 +352,13 @@ words! {
     body_what(limit: &str) => "The request is larger than {limit}, the most that the gate takes here.",
         "Die Anfrage ist größer als {limit}; mehr nimmt das Gate hier nicht an.";
     uri_title => "Address too long", "Adresse zu lang";
-    uri_what => "The address of the page is longer than the gate takes.", "Die Adresse der Seite ist länger, als das Gate annimmt.";
+    uri_what(limit: &str) => "The address of the page is longer than {limit}, the most that the gate takes.",
+        "Die Adresse der Seite ist länger als {limit}; mehr nimmt das Gate nicht an.";
     head_title => "Too many fields", "Zu viele Felder";
-    head_what => "The fields of the request are larger than the gate takes. Often the cookies of this site have grown too large.",
-        "Die Felder der Anfrage sind größer, als das Gate annimmt. Oft sind die Cookies dieser Website zu groß geworden.";
+    head_what(limit: &str) => "The fields of the request are more than 100 or larger than {limit}, the most that the gate takes. Often the cookies of this site have grown too large.",
+        "Die Felder der Anfrage sind mehr als 100 oder größer als {limit}; mehr nimmt das Gate nicht an. Oft sind die Cookies dieser Website zu groß geworden.";
+    head_upstream => "The fields of the request are larger than Proxmox VE takes. Often the cookies of this site have grown too large.",
+        "Die Felder der Anfrage sind größer, als Proxmox VE annimmt. Oft sind die Cookies dieser Website zu groß geworden.";
     head_do => "Delete the cookies of this site and try again.", "Löschen Sie die Cookies dieser Website und versuchen Sie es noch einmal.";
     timeout_title => "Took too long", "Hat zu lange gedauert";
     timeout_what => "The request did not arrive in time.", "Die Anfrage kam nicht rechtzeitig an.";
