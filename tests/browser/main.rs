@@ -7,6 +7,7 @@
 mod gate;
 mod harness;
 
+mod admin;
 mod consoles;
 mod cross_site;
 mod demo;

@@ -125,7 +125,6 @@ pub(super) fn change_href(deed: &str, about: &str) -> String {
 }
 
 fn link(path: &str, query: &[(&str, &str)]) -> String {
-    let mut text = form_urlencoded::Serializer::new(format!("{path}?"));
-    text.extend_pairs(query);
-    text.finish()
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    format!("{path}?{query}")
 }

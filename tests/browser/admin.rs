@@ -1,0 +1,124 @@
+//! Administrators' pages.
+
+use pvegate::account::Role;
+use serde_json::json;
+
+use crate::{
+    gate::TestGate,
+    harness::{Browser, ColourScheme, JavaScript, Options, Viewport},
+    journey::{browser, code, enrol, gate, sign_in},
+};
+
+/// Somebody who has enrolled and has a console open, by no browser.
+async fn bob(gate: &TestGate) -> (crate::gate::Person, crate::gate::Console) {
+    let token = gate.invite_as("bob", Role::User);
+    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Safari/604.1";
+    let client = gate.client().with("user-agent", phone);
+    let mut bob = crate::gate::Person::enrol_with(client, gate, "bob", &token).await;
+    let console = bob.console().await;
+    (bob, console)
+}
+
+async fn overview(browser: &Browser, gate: &TestGate) {
+    browser.goto(&format!("{}/_gate/", gate.url())).await;
+    browser.click("main a[href='/_gate/admin']").await;
+    browser.wait_for_path("/_gate/admin").await;
+}
+
+#[tokio::test]
+async fn without_javascript_an_administrator_closes_a_console_and_invites_somebody() {
+    let (pve, gate) = gate().await;
+    let before = browser(&gate, Options::default()).await;
+    let phone = enrol(&before, &gate, "alice").await;
+    let off = Options { javascript: JavaScript::Off, ..Options::default() };
+    let here = browser(&gate, off).await;
+    here.goto(&format!("{}/_gate/", gate.url())).await;
+    sign_in(&here, &gate, "alice", &phone).await;
+    here.wait_for_path("/_gate/").await;
+    let (_bob, mut console) = bob(&gate).await;
+    overview(&here, &gate).await;
+
+    here.click("a[href^='/_gate/admin/change?do=close-console']").await;
+    here.wait_for_text("The session goes on").await;
+    gate.clock.advance(std::time::Duration::from_secs(30));
+    here.fill("#code", &code(&phone, &gate)).await;
+    here.click("form[action='/_gate/admin/change'] button[type=submit]").await;
+    here.wait_for_text("The console is closed").await;
+    assert_eq!(console.receive().await, None);
+    pve.wait_until(|seen| seen.tunnels_open == 0).await;
+
+    here.goto(&format!("{}/_gate/admin/change?do=add-user&about=", gate.url())).await;
+    here.fill("#name", "carol").await;
+    here.fill("#reason", "new here").await;
+    gate.clock.advance(std::time::Duration::from_secs(30));
+    here.fill("#code", &code(&phone, &gate)).await;
+    here.click("form[action='/_gate/admin/change'] button[type=submit]").await;
+    here.wait_for_text("The link is ready").await;
+    here.wait_for_text("/_gate/enrol#").await;
+}
+
+#[tokio::test]
+async fn administrators_pages_are_photographed_light_dark_and_on_phones_down_to_320_pixels() {
+    let (_pve, gate) = gate().await;
+    let (mut bob, _console) = bob(&gate).await;
+    gate.invite_as("carol", Role::User);
+    for code in ["000000", "111111"] {
+        gate.client().post_form("/_gate/sign-in", &[("user", "bob"), ("code", code)]).await;
+    }
+    for _ in 0..20 {
+        bob.client.get("/api2/json/version").await;
+    }
+    let mut store = gate.store();
+    pvegate::store::Store::put_ban(
+        &mut store,
+        &pvegate::store::Ban {
+            network: "2001:db8:1:2::/64".parse().unwrap(),
+            reason: "scanner".to_owned(),
+            automatic: false,
+            created_at: pvegate::time::Clock::now(&*gate.clock),
+            expires_at: None,
+            before: 0,
+        },
+    )
+    .unwrap();
+    let looks = [
+        ("light", ColourScheme::Light, Viewport::Desktop),
+        ("dark", ColourScheme::Dark, Viewport::Desktop),
+        ("phone", ColourScheme::Light, Viewport::Phone),
+        ("phone-dark", ColourScheme::Dark, Viewport::Phone),
+    ];
+    for (look, colour_scheme, viewport) in looks {
+        let browser = browser(&gate, Options { colour_scheme, viewport, ..Options::default() }).await;
+        enrol(&browser, &gate, &format!("alice-{look}")).await;
+        let pages = [
+            ("admin", "/_gate/admin"),
+            ("admin-user", "/_gate/admin/user?name=bob"),
+            ("admin-add-user", "/_gate/admin/change?do=add-user&about="),
+            ("admin-ban", "/_gate/admin/change?do=ban&about="),
+            ("admin-disable", "/_gate/admin/change?do=disable&about=bob"),
+            ("account-admin", "/_gate/"),
+        ];
+        for (page, path) in pages {
+            browser.goto(&format!("{}{path}", gate.url())).await;
+            browser.wait_for("main h1").await;
+            browser.eval("document.querySelectorAll('details').forEach((d) => { d.open = true })").await;
+            browser.screenshot(&format!("{page}-{look}")).await;
+            let wide = browser.eval("return document.documentElement.scrollWidth > innerWidth").await;
+            assert_eq!(wide, json!(false), "{page} {look}: the page is wider than the window");
+        }
+        if viewport == Viewport::Desktop {
+            let narrow = json!({ "width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": false });
+            browser.cdp("Emulation.setDeviceMetricsOverride", narrow).await;
+            for (page, path) in pages {
+                browser.goto(&format!("{}{path}", gate.url())).await;
+                browser.wait_for("main h1").await;
+                browser.eval("document.querySelectorAll('details').forEach((d) => { d.open = true })").await;
+                let width = browser.eval("return document.documentElement.scrollWidth").await;
+                browser.screenshot(&format!("{page}-{look}-320")).await;
+                assert_eq!(width, json!(320), "{page} {look}: the page is wider than 320 pixels");
+            }
+        }
+        let log = browser.console().await;
+        assert!(!log.iter().any(|line| line.message.contains("Content Security Policy")), "{look}: {log:?}");
+    }
+}
