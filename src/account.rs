@@ -356,7 +356,8 @@ impl SessionId {
 /// 64 hexadecimal digits; any unique beginning is good enough for the command line.
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+        // As many digits as `{:.12}` asks for.
+        f.pad(&data_encoding::HEXLOWER.encode(&self.0))
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Purpose {
     FakeCredentials,
     /// Keyed hashes of the secrets of API tokens.
     ApiTokens,
+    /// Seals of the lines of the audit file.
+    AuditSeals,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::RecoveryCodes => b"pvegate/1/recovery-codes",
             Self::FakeCredentials => b"pvegate/1/fake-credentials",
             Self::ApiTokens => b"pvegate/1/api-tokens",
+            Self::AuditSeals => b"pvegate/1/audit-seals",
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     admission::{
         self, Admission, Admitted, ConnectionPermit, Revocable, SourceRefusal, Unnamed, rate::TooManyRequests,
     },
-    audit::{Action, Event, Outcome, Reason},
+    audit::{Action, Asking, Event, Outcome, Reason, Tls},
     connection::{
         self,
         head::{self, HeadRefusal, RefusedHead},
@@ -171,6 +171,7 @@ async fn serve_requests(
         stages: stages.clone(),
         client,
         server_name: connection.server_name.clone(),
+        tls: connection.tls,
         way: Mutex::new((client, Arc::new(stages.upstream.channel(client.ip())))),
         permit,
     };
@@ -189,6 +190,7 @@ struct Visitor<'a> {
     /// Who connected, or for whom a peer did.
     client: ClientAddr,
     server_name: Option<Arc<str>>,
+    tls: Tls,
     /// Who asked last, and the way of what they asked: all have the same, unless a peer sends the requests of
     /// many clients.
     way: Mutex<(ClientAddr, Arc<Channel>)>,
@@ -272,12 +274,14 @@ async fn survived(
     incoming: Result<Request<Incoming>, Box<RefusedHead>>,
     course: &mut Course,
 ) -> Answer {
-    let (method, path) = match &incoming {
-        Ok(request) => (request.method().clone(), request.uri().clone()),
-        Err(refused) => (refused.head.method.clone(), refused.head.uri.clone()),
+    let (method, path, fields) = match &incoming {
+        Ok(request) => (request.method().clone(), request.uri().clone(), request.headers()),
+        Err(refused) => (refused.head.method.clone(), refused.head.uri.clone(), &refused.head.headers),
     };
+    let peer = SocketAddr::new(visitor.client.ip(), visitor.client.port());
+    let asking = Asking::new(peer, visitor.tls, fields.get(header::USER_AGENT).cloned());
     let is_refused = incoming.is_err();
-    let answering = pin!(answer(visitor, incoming, course));
+    let answering = pin!(asking.during(answer(visitor, incoming, course)));
     match caught(answering).await {
         Ok(mut answer) => {
             if is_refused {
@@ -495,7 +499,13 @@ async fn decide(
     }
     let outline = Outline::of(request);
     let deciding = gate.clone();
-    match tokio::spawn(async move { deciding.decide(client, checked).await }).await {
+    let asking = Asking::now();
+    let deciding = async move { deciding.decide(client, checked).await };
+    let decided = match asking {
+        Some(asking) => tokio::spawn(asking.during(deciding)),
+        None => tokio::spawn(deciding),
+    };
+    match decided.await {
         Ok(decision) => decision,
         Err(error) => {
             tracing::error!(error = %error, "a request to the gate itself ended in a panic");

@@ -16,7 +16,7 @@ use pvegate::{
         Admission, Settings, SourcePrefix, ban,
         rate::{Requests, SignInRate, Standing},
     },
-    audit::{Action, Event, Outcome, Reason},
+    audit::{Action, Event, Outcome, Reason, chain, record::Record},
     connection::head::{self, Rules},
     gate::{
         PublicUrl,
@@ -122,10 +122,11 @@ fn request_cases() -> Vec<Case> {
                 .from(client)
                 .asked(&Method::GET, &"/api2/json/nodes/pve/status?x=1".parse().unwrap())
                 .because(Reason::new("cross_site", "a request of another site that would change something"));
-            let mut sequence = 0;
+            let mut head = chain::Head::NONE;
             move || {
-                sequence += 1;
-                event.to_json(NOW, sequence)
+                let (line, next) = chain::link(&Record::of(&event, NOW, None, "pve").value, head, None);
+                head = next;
+                line
             }
         }),
     ]

@@ -7,6 +7,7 @@ mod access;
 mod activity;
 mod api;
 mod ask;
+mod audit_log;
 mod backup;
 mod ban;
 mod check;
@@ -37,6 +38,7 @@ use crate::{
     account::{User, UserName},
     audit,
     config::{self, Config},
+    secret::{MasterKey, Purpose},
     store::{SqliteStore, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
@@ -152,6 +154,12 @@ enum Verb {
     /// and floods: briefly at first, and longer each time. [limits] says when.
     #[command(subcommand, verbatim_doc_comment)]
     Ban(ban::Verb),
+    /// Read the audit log, and check that nobody changed it.
+    ///
+    /// Reads the file of audit.file and what logrotate made of earlier ones
+    /// (audit.jsonl.1, audit.jsonl.2.gz). Nothing is changed.
+    #[command(subcommand, verbatim_doc_comment)]
+    Audit(audit_log::Verb),
     /// Check, show and explain the configuration.
     ///
     /// Nothing is changed.
@@ -202,6 +210,7 @@ pub fn run() -> Exit {
         Verb::Api(verb) => api::run(verb, &cli.config, &output),
         Verb::Access(verb) => access::run(&verb, &cli.config, &output),
         Verb::Ban(verb) => ban::run(verb, &cli.config, &output),
+        Verb::Audit(verb) => audit_log::run(verb, &cli.config, &output),
         Verb::Config(verb) => configuration::run(verb, &cli.config, &output),
         Verb::Backup(args) => backup::run(&args, &cli.config, &output),
         Verb::Restore(args) => restore::run(&args, &cli.config, &output),
@@ -226,11 +235,14 @@ fn read_config(path: &std::path::Path, output: &Output) -> Result<Config, Failur
     Ok(config)
 }
 
-/// The audit file, for events of the command line.
+/// Where events of the command line go: all but the journal, which is for services.
 fn open_audit(config: &Config) -> Result<audit::Log, Failure> {
+    let master = MasterKey::read_or_create(&config.master_key_file)
+        .map_err(|error| Failure::of(Exit::Failed, &error))?;
     audit::Log::open(
-        &audit::Settings { line: false, ..config.audit.clone() },
+        &audit::Settings { line: audit::Line::Nowhere, ..config.audit.clone() },
         std::sync::Arc::new(SystemClock),
+        Some(master.derive(Purpose::AuditSeals)),
     )
     .map_err(|error| Failure::of(Exit::Failed, &error))
 }

@@ -1,7 +1,7 @@
 //! What verbs print: data to stdout, talk to stderr.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where verbs print")]
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use qrcode::{EcLevel, QrCode, render::unicode};
 use serde_json::{Value, json};
@@ -27,6 +27,16 @@ impl Output {
         } else {
             println!("{}", text());
         }
+    }
+
+    /// Whether programs read it.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A line that is data for both, as it stands. Whether somebody still reads.
+    pub(super) fn raw(&self, line: &str) -> bool {
+        writeln!(io::stdout(), "{line}").is_ok()
     }
 
     /// Data that only programs need: people were told in words.

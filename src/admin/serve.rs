@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     gate::{self, Gate},
     metrics::Metrics,
-    secret::{MasterKey, MasterKeyError},
+    secret::{MasterKey, MasterKeyError, Purpose},
     serve::{self, Stages},
     store::{SqliteStore, StoreError, StoreThread},
     telemetry::{
@@ -48,13 +48,20 @@ const BLOCKING_THREADS: usize = 8;
 /// More workers than this have nothing to do at a door for ten people.
 const MOST_WORKERS: usize = 8;
 
+/// Where the journal takes entries with fields.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
-    let config = read_config(path, output)?;
+    let mut config = read_config(path, output)?;
     telemetry::start(&config.telemetry);
     raise_descriptors(&config);
+    let is_wanted = config.audit.line == audit::Line::Log;
+    if is_wanted && audit::is_journal(std::env::var_os("JOURNAL_STREAM").as_deref()) {
+        config.audit.line = audit::Line::Journal(JOURNAL.into());
+    }
     runtime()?.block_on(async {
         let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
         let watchers = watchers(&config)?;
@@ -66,6 +73,8 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
         let nodes: Vec<_> = config.upstream.endpoints().map(Endpoint::address).collect();
         tracing::info!(url = config.gate.public_url.origin(), upstream = nodes.join(", "), "ready");
         let (stop, stopped) = watch::channel(false);
+        let audit = server.stages().gate.audit().clone();
+        tokio::spawn(async move { reopen_when_asked(&audit).await });
         tokio::spawn(async move {
             asked_to_stop().await;
             tracing::info!("stopping");
@@ -109,6 +118,20 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::of(Exit::Failed, &error))
+}
+
+/// At SIGUSR1, logrotate has moved the audit file.
+async fn reopen_when_asked(audit: &audit::Log) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::user_defined1()) {
+        Ok(mut asked) => {
+            while asked.recv().await.is_some() {
+                audit.reopen();
+                tracing::info!("the audit file is opened anew");
+            }
+        }
+        Err(error) => tracing::warn!(error = %error, "SIGUSR1 is not heard"),
+    }
 }
 
 /// Returns at SIGTERM or SIGINT.
@@ -222,7 +245,8 @@ impl Server {
         // Marks where it begins to follow, before the sessions are read.
         follower.call(|store| store.changes()).await?;
         let master = MasterKey::read_or_create(&config.master_key_file)?;
-        let audit = audit::Log::open(&config.audit, clock.clone())?;
+        let seals = master.derive(Purpose::AuditSeals);
+        let audit = audit::Log::open(&config.audit, clock.clone(), Some(seals))?;
         audit.count_in(metrics.clone());
         let certificate = certificate(config, &clock)?;
         let upstream = Upstream::new(config.upstream.clone(), clock.clone(), &audit, metrics.clone())?;

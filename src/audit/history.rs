@@ -80,7 +80,8 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             | Action::Backup
             | Action::Restore
             | Action::Start
-            | Action::Stop,
+            | Action::Stop
+            | Action::AuditLost,
             _,
         ) => return None,
     };

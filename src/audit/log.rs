@@ -1,29 +1,37 @@
-//! Where events are written: a thread of its own appends them to the file.
+//! Takes events and gives them to the places that they go to.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
+        atomic::{AtomicBool, Ordering},
     },
-    thread,
+    time::Duration,
 };
 
-use super::{Event, Settings, count, flood::Floods, history::Waiting};
+use super::{
+    Action, Asking, Event, Line, Outcome, Settings, count,
+    file::AuditFile,
+    flood::Floods,
+    history::Waiting,
+    journal::Journal,
+    queue::{Sink, SinkState},
+    record::Record,
+    syslog::Syslog,
+};
 use crate::{
     metrics::Metrics,
+    secret::Key,
     store::NewEntry,
     time::{Clock, Timestamp},
 };
 
-/// Events that wait for the disk; past this they are lost and counted.
-const QUEUE: usize = 4096;
+/// How long the end of the program waits for a place that takes nothing.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// Takes events. Cheap to clone; what was recorded is written before the last clone is gone.
+/// Takes events. Cheap to clone; what was recorded is written before the last clone is gone, unless a place
+/// takes nothing for seconds.
 #[derive(Clone)]
 pub struct Log {
     inner: Arc<Inner>,
@@ -31,10 +39,10 @@ pub struct Log {
 
 struct Inner {
     clock: Arc<dyn Clock>,
+    host: String,
     line: bool,
-    sequence: AtomicU64,
-    lost: Arc<AtomicU64>,
-    to_file: Option<mpsc::SyncSender<Work>>,
+    sinks: Vec<Sink>,
+    reopen: Arc<AtomicBool>,
     floods: Mutex<Floods>,
     watcher: OnceLock<Watcher>,
     metrics: OnceLock<Arc<Metrics>>,
@@ -43,52 +51,75 @@ struct Inner {
 
 type Watcher = Box<dyn Fn(&Event) + Send + Sync>;
 
-enum Work {
-    Line(String),
-    Flush(mpsc::SyncSender<()>),
-}
-
-/// Why the audit file can't be written.
+/// Why events can't be recorded.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit file {} can't be written by user id {uid}; give that user the directory, or set audit.file", path.display())]
-pub struct OpenError {
-    /// The file.
-    pub path: PathBuf,
-    /// Whom the program runs as.
-    pub uid: u32,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
+pub enum OpenError {
+    /// The file can't be written.
+    #[error("the audit file {} can't be written by user id {uid}; give that user the directory, or set audit.file", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whom the program runs as.
+        uid: u32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no thread for a place that events go to.
+    #[error("there is no thread to write audit events")]
+    Thread(#[source] io::Error),
 }
 
 impl Log {
-    /// Opens the file, if there is to be one.
+    /// Opens the file, if there is to be one, and begins to wait for events. The lines of the file are sealed
+    /// under `key`.
     ///
     /// # Errors
     ///
     /// [`OpenError`]
-    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let lost = Arc::new(AtomicU64::new(0));
-        let to_file = match &settings.file {
-            None => None,
-            Some(path) => {
-                let failed =
-                    |source| OpenError { path: path.clone(), uid: nix::unistd::geteuid().as_raw(), source };
-                let file = fs::OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(0o640)
-                    .open(path)
-                    .map_err(failed)?;
-                Some(start_writer(file, lost.clone()).map_err(failed)?)
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>, key: Option<Key>) -> Result<Self, OpenError> {
+        let host = host_name();
+        let reopen = Arc::new(AtomicBool::new(false));
+        let lost = || {
+            let (clock, host) = (clock.clone(), host.clone());
+            move |count| {
+                let event = Event::new(Action::AuditLost, Outcome::Failure).times(count);
+                Record::of(&event, clock.now(), None, &host)
             }
         };
+        let mut sinks = Vec::new();
+        if let Some(path) = &settings.file {
+            let key = key.map(|key| key.for_macs());
+            let mut file = AuditFile::open(path, key).map_err(|source| OpenError::File {
+                path: path.clone(),
+                uid: nix::unistd::geteuid().as_raw(),
+                source,
+            })?;
+            let reopen = reopen.clone();
+            let append = move |records: &[Arc<Record>]| {
+                if reopen.swap(false, Ordering::Relaxed) {
+                    file.reopen();
+                }
+                file.append(records)
+            };
+            sinks.push(Sink::start("file", append, lost()).map_err(OpenError::Thread)?);
+        }
+        if let Line::Journal(path) = &settings.line {
+            let mut journal = Journal::new(path);
+            let send = move |records: &[Arc<Record>]| journal.send(records);
+            sinks.push(Sink::start("journal", send, lost()).map_err(OpenError::Thread)?);
+        }
+        if let Some(collector) = &settings.syslog {
+            let mut syslog = Syslog::new(collector.clone(), &host);
+            let send = move |records: &[Arc<Record>]| syslog.send(records);
+            sinks.push(Sink::start("syslog", send, lost()).map_err(OpenError::Thread)?);
+        }
         let inner = Inner {
             clock,
-            line: settings.line,
-            sequence: AtomicU64::new(0),
-            lost,
-            to_file,
+            host,
+            line: settings.line == Line::Log,
+            sinks,
+            reopen,
             floods: Mutex::default(),
             watcher: OnceLock::new(),
             metrics: OnceLock::new(),
@@ -119,7 +150,7 @@ impl Log {
         let now = self.inner.clock.now();
         self.inner.history.hear(event, now);
         if self.inner.floods().is_to_be_written(event, now) {
-            self.inner.write(event, now);
+            self.inner.write(event, now, Asking::now().as_ref());
         }
     }
 
@@ -128,7 +159,7 @@ impl Log {
         let now = self.inner.clock.now();
         let due = self.inner.floods().due(now);
         for event in due {
-            self.inner.write(&event, now);
+            self.inner.write(&event, now, None);
         }
     }
 
@@ -138,15 +169,27 @@ impl Log {
         self.inner.history.take()
     }
 
-    /// Waits until what was recorded is in the file.
-    pub fn flush(&self) {
-        self.inner.flush();
+    /// Waits until what was recorded is in the file and everywhere else; at most five seconds for the one that
+    /// does not take it. Whether it is.
+    pub fn flush(&self) -> bool {
+        self.inner.flush()
     }
 
-    /// Events that could not be written.
+    /// Lets go of the file before the next line: logrotate moved it.
+    pub fn reopen(&self) {
+        self.inner.reopen.store(true, Ordering::Relaxed);
+    }
+
+    /// Events that one of the places never got.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.inner.lost.load(Ordering::Relaxed)
+        self.inner.sinks.iter().map(|sink| sink.state().lost).sum()
+    }
+
+    /// How each place does that events go to.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkState> {
+        self.inner.sinks.iter().map(Sink::state).collect()
     }
 }
 
@@ -155,38 +198,38 @@ impl Inner {
         self.floods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, event: &Event, now: Timestamp) {
+    fn write(&self, event: &Event, now: Timestamp, asking: Option<&Asking>) {
+        if !self.line && self.sinks.is_empty() {
+            return;
+        }
+        let record = Arc::new(Record::of(event, now, asking, &self.host));
         if self.line {
             let client = event.client.map(tracing::field::display);
-            tracing::info!(target: "pvegate::audit", { client.address = client }, "{}", event.to_line());
+            tracing::info!(target: "pvegate::audit", { client.address = client }, "{}", record.line);
         }
-        if let Some(to_file) = &self.to_file {
-            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-            if to_file.try_send(Work::Line(event.to_json(now, sequence))).is_err() {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
+        for sink in &self.sinks {
+            sink.put(&record);
         }
     }
 
-    fn flush(&self) {
-        if let Some(to_file) = &self.to_file {
-            let (done, wait) = mpsc::sync_channel(1);
-            if to_file.send(Work::Flush(done)).is_ok() {
-                let _ = wait.recv();
-            }
-        }
+    fn flush(&self) -> bool {
+        self.sinks.iter().all(|sink| sink.flush(LAST_WAIT))
     }
 }
 
-/// A verb of the command line ends right after its last event, and would take the writer with it.
+/// A verb of the command line ends right after its last event, and would take the threads with it.
 impl Drop for Inner {
     fn drop(&mut self) {
         let now = self.clock.now();
         let rest = self.floods().rest();
         for event in rest {
-            self.write(&event, now);
+            self.write(&event, now, None);
         }
-        self.flush();
+        if !self.flush() {
+            for sink in self.sinks.iter().map(Sink::state).filter(|sink| sink.waiting > 0) {
+                tracing::error!(sink = sink.name, waiting = sink.waiting, "audit events were not written");
+            }
+        }
     }
 }
 
@@ -196,42 +239,23 @@ impl std::fmt::Debug for Log {
     }
 }
 
-fn start_writer(mut file: fs::File, lost: Arc<AtomicU64>) -> io::Result<mpsc::SyncSender<Work>> {
-    let (sender, work) = mpsc::sync_channel(QUEUE);
-    thread::Builder::new().name("audit".into()).spawn(move || {
-        for work in work {
-            match work {
-                Work::Line(line) => {
-                    // One write a line: lines of several processes do not mix (O_APPEND).
-                    if let Err(error) = file.write_all(format!("{line}\n").as_bytes())
-                        && lost.fetch_add(1, Ordering::Relaxed) == 0
-                    {
-                        tracing::error!(error = %error, "audit events are being lost");
-                    }
-                }
-                Work::Flush(done) => {
-                    let _ = done.send(());
-                }
-            }
-        }
-    })?;
-    Ok(sender)
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::{
-        audit::{Action, Outcome},
-        time::SystemClock,
-    };
+    use crate::time::SystemClock;
 
     #[test]
     fn what_was_recorded_is_in_the_file_when_the_last_clone_is_gone() {
         let path = std::env::temp_dir().join(format!("pvegate-audit-{}.jsonl", std::process::id()));
-        let settings = Settings { file: Some(path.clone()), line: false };
+        let settings = Settings { file: Some(path.clone()), ..Settings::NONE };
         for run in 1..=50 {
-            let log = Log::open(&settings, Arc::new(SystemClock)).unwrap();
+            let log = Log::open(&settings, Arc::new(SystemClock), None).unwrap();
             log.clone().record(&Event::new(Action::Start, Outcome::Success));
             drop(log);
 

@@ -59,6 +59,7 @@ pub(super) fn check(
     let proxy_header = check.duration(&keys::PROXY_HEADER);
     let files = check.files(environment, is_file);
     let journal = check.flag(&keys::AUDIT_JOURNAL);
+    let syslog = check.syslog();
     let watched = check.metrics();
     let pages = check.pages();
     let log = check.log();
@@ -100,7 +101,11 @@ pub(super) fn check(
             Certificate::Files { cert, key } => tls::Source::Files { cert, key },
         },
         store: store::Settings { path: storage },
-        audit: audit::Settings { file: audit_file, line: journal? },
+        audit: audit::Settings {
+            file: audit_file,
+            line: if journal? { audit::Line::Log } else { audit::Line::Nowhere },
+            syslog: syslog?,
+        },
         telemetry: log?,
         watched: watched?,
         master_key_file,
@@ -455,6 +460,37 @@ impl Check<'_> {
                 .unwrap_or_else(|| PathBuf::from("/etc/pvegate/master.key"))
         });
         right.then_some((store, master, audit.value))
+    }
+
+    /// The collector of audit events, if there is one.
+    fn syslog(&mut self) -> Option<Option<audit::syslog::Collector>> {
+        let collector = self.text(&keys::AUDIT_SYSLOG);
+        let ca = self.path(&keys::AUDIT_SYSLOG_CA);
+        let (collector, ca) = (collector?, ca?);
+        let plain = match collector.value.parse::<audit::syslog::Collector>() {
+            Ok(read) if read.transport == audit::syslog::Transport::Tls => {
+                return Some(Some(audit::syslog::Collector { ca: ca.value, ..read }));
+            }
+            Ok(read) => Some(read),
+            Err(_) if collector.value.is_empty() => None,
+            Err(error) => {
+                let message = format!("{} {error}", quoted(&collector.value));
+                self.problem(
+                    Problem::new(Code::BadCollector, message)
+                        .of(keys::AUDIT_SYSLOG.name)
+                        .at(&collector.place, ""),
+                );
+                return None;
+            }
+        };
+        if ca.value.is_some() {
+            self.problem(
+                Problem::new(Code::NoEffect, "only a collector behind tcp+tls:// has a certificate")
+                    .of(keys::AUDIT_SYSLOG_CA.name)
+                    .at(&ca.place, ""),
+            );
+        }
+        Some(plain)
     }
 
     fn pages(&mut self) -> Option<gate::portal::Settings> {

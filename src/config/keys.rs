@@ -347,9 +347,16 @@ keys! {
          \"\": master.key in $CREDENTIALS_DIRECTORY if systemd passed it, else /etc/pvegate/master.key.";
 
     AUDIT_FILE "audit.file" Kind::Path, Some(r#""/var/log/pvegate/audit.jsonl""#), None,
-        "JSON lines with ECS names. \"\" turns the file off.";
+        "JSON lines with ECS names, each joined to the one before: `pvegate audit verify` checks them. SIGUSR1\n\
+         opens it anew. \"\" turns the file off.";
     AUDIT_JOURNAL "audit.journal" Kind::Flag, Some("true"), None,
-        "The short line that fail2ban and people read.";
+        "The short line that fail2ban and people read: in the journal with the same fields as in the file,\n\
+         elsewhere in the log.";
+    AUDIT_SYSLOG "audit.syslog" Kind::Text, Some(r#""""#), None,
+        "A collector that is sent every event (RFC 5424, the message is its JSON): udp://HOST:514,\n\
+         tcp://HOST:514 or tcp+tls://HOST:6514. While it does not answer, 4096 events wait for it.";
+    AUDIT_SYSLOG_CA "audit.syslog_ca" Kind::Path, Some(r#""""#), None,
+        "With tcp+tls: the authority in PEM that its certificate is checked by. \"\" is this host's own list.";
 
     METRICS_LISTEN "metrics.listen" Kind::Text, Some(r#""127.0.0.1:9464""#), None,
         "An address for /metrics, /healthz and /readyz, by plain HTTP. \"\" turns it off.";

@@ -254,6 +254,8 @@ mod tests {
             (r#"storage.path = "pvegate.db""#,                    Code::BadPath),
             (r#"audit.file = "/var/lib/pvegate/pvegate.db""#,     Code::SameFile),
             (r#"audit.journal = "yes""#,                          Code::WrongType),
+            (r#"audit.syslog = "log.lan:514""#,                   Code::BadCollector),
+            (r#"audit.syslog_ca = "/etc/ca.pem""#,                Code::NoEffect),
             (r#"ui.contact = "a\nb""#,                            Code::BadContact),
             (r#"ui.language = "fr""#,                             Code::BadChoice),
             (r#"log.level = "inof""#,                             Code::BadLogLevel),
@@ -282,6 +284,7 @@ mod tests {
             r#"upstream.connect_timeout = "100ms""#,
             r#"access.deny = ["10.0.0.0/8"]"#,
             r#"audit.file = """#,
+            r#"audit.syslog = "udp://10.0.0.9""#,
             r#"log.level = "warn,pvegate::gate=debug,hyper=off""#,
             "ui.contact = \"ask alice@example.com\"",
         ] {

@@ -73,6 +73,7 @@ codes! {
     BadPattern "E0216" "A path pattern begins with `/` and has whole segments: text that stands for itself, `*` for any one segment, `**` at the end for one or more."
     BadTime "E0217" "A point in time is a date, a time and an offset (RFC 3339), such as 2027-01-31T00:00:00Z."
     BadAlias "E0218" "An alias is a host name or an address, perhaps with a port (443 if none), as clients write it into the Host field."
+    BadCollector "E0225" "A syslog collector is udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT."
     NoTrust "E0301" "The gate never speaks to an upstream whose certificate it cannot check: it needs the certificate's fingerprint or the authority that issued it."
     TwoTrusts "E0302" "Both a fingerprint and an authority are set. They answer the same question, and it must be clear which one decides."
     NoCertificate "E0303" "With tls.source = \"files\" the gate needs to know the files."

@@ -30,6 +30,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::audit;
+
 pub use answer::{Answer, Hold};
 use deadline::{Deadlines, Limits};
 use head::RefusedHead;
@@ -63,6 +65,8 @@ pub struct Connection<IO> {
     stream: TlsStream<IO>,
     /// The server name that the client asked for (RFC 6066 §3), lower case.
     pub server_name: Option<Arc<str>>,
+    /// What the handshake came to, for the audit log.
+    pub tls: audit::Tls,
 }
 
 /// Why a handshake came to nothing.
@@ -93,8 +97,12 @@ where
         .await
         .map_err(|_| HandshakeError::Slow(settings.handshake))?
         .map_err(HandshakeError::Tls)?;
-    let server_name = stream.get_ref().1.server_name().map(|name| name.to_ascii_lowercase().into());
-    Ok(Connection { stream, server_name })
+    let session = stream.get_ref().1;
+    let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
+    let version = session.protocol_version().and_then(|version| version.as_str());
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let tls = audit::Tls::named(version, cipher);
+    Ok(Connection { stream, server_name, tls })
 }
 
 impl<IO> Connection<IO>

@@ -372,8 +372,7 @@ mod tests {
             send_client_ip: http::HeaderName::from_static("x-forwarded-for"),
         };
         let clock: Arc<dyn Clock> = Arc::new(crate::time::SystemClock);
-        let audit = audit::Settings { file: None, line: false };
-        let audit = audit::Log::open(&audit, clock.clone()).unwrap();
+        let audit = audit::Log::open(&audit::Settings::NONE, clock.clone(), None).unwrap();
         let (nodes, _) = Nodes::new(&settings, &clock, &audit, &Arc::new(Metrics::new(&[]))).unwrap();
 
         // It would go on for ever otherwise.

@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &["metrics", "status", "time"]),
     ("account", &["time"]),
     ("store", &["account", "metrics", "secret", "status", "time"]),
-    ("audit", &["account", "metrics", "store", "time"]),
+    ("audit", &["account", "metrics", "secret", "store", "time"]),
     ("recent", &["audit", "time"]),
     ("tls", &["audit", "secret", "status", "store", "time"]),
     ("check", &["time"]),
@@ -127,8 +127,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["gate", "backup"]),
     ("rcgen", &["tls"]),
     ("x509_parser", &["tls"]),
-    // The stand-in has a listener of its own; `admin` names the error of making ours.
-    ("rustls", &["tls", "demo", "admin"]),
+    // The stand-in has a listener of its own; `admin` names the error of making ours; a collector of audit
+    // events is behind TLS of its own.
+    ("rustls", &["tls", "demo", "admin", "audit"]),
+    ("rustls_native_certs", &["audit"]),
     ("governor", &["admission", "gate"]),
     // Watchers come in by a door of their own.
     ("hyper::server", &["connection", "telemetry"]),
@@ -147,7 +149,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("strsim", &["config"]),
     ("clap", &["admin"]),
     ("sha1", &["demo"]),
-    ("flate2", &["demo"]),
+    ("flate2", &["demo", "audit"]),
     ("memchr", &["connection", "demo"]),
 ];
 

@@ -8,6 +8,7 @@ mod api_tokens;
 mod api_verbs;
 mod app_clock;
 mod architecture;
+mod audit;
 mod backup;
 mod bans;
 mod certificates;

@@ -39,13 +39,14 @@ use super::{Gate, api_token, live::LiveSession, policy, target::Route};
 use crate::{
     accept::ClientAddr,
     account::Role,
+    audit,
     connection::{
         body::{self, BodyError},
         cookies,
         head::{HeadRefusal, MAX_FIELD_BYTES, MAX_TARGET},
         reply::Reply,
     },
-    names, secret,
+    names,
     store::StoreError,
     time::Timestamp,
 };
@@ -302,7 +303,7 @@ impl Portal {
         head: &request::Parts,
         now: Timestamp,
     ) -> Reply {
-        let reference = data_encoding::BASE32_NOPAD.encode(&secret::random::<5>()).to_ascii_lowercase();
+        let reference = audit::request_id();
         tracing::debug!(
             reference,
             reason = word,

@@ -36,6 +36,7 @@ use pvegate::{
     accept::{Listener, Opening},
     account::{InvitationPurpose, Role, User},
     admin::serve::{Died, Server, StartError},
+    audit::Line,
     config::{self, Config},
     demo::{Seen, Settings, StandIn},
     gate::{
@@ -171,10 +172,17 @@ pub struct Recipe {
     /// Tables at the end of the file.
     tables: String,
     opening: Opening,
+    journal: Option<PathBuf>,
     scratch: Arc<Scratch>,
 }
 
 impl Recipe {
+    /// With a socket that takes audit events as the journal's would.
+    pub fn journal(mut self, socket: PathBuf) -> Self {
+        self.journal = Some(socket);
+        self
+    }
+
     /// With tables at the end of the file.
     pub fn tables(mut self, text: &str) -> Self {
         self.tables += text;
@@ -238,7 +246,10 @@ impl Recipe {
     pub async fn try_start(self) -> Result<TestGate, StartError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = self.config(address);
+        let mut config = self.config(address);
+        if let Some(socket) = &self.journal {
+            config.audit.line = Line::Journal(socket.clone());
+        }
         let clock: Arc<dyn Clock> = self.clock.clone();
         let listener = Listener { socket: listener, opening: self.opening };
         let watchers = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -330,6 +341,7 @@ impl TestGate {
             more: Vec::new(),
             tables: String::new(),
             opening: Opening::Tls,
+            journal: None,
             scratch: Arc::new(Scratch::new()),
         }
     }

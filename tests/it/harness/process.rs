@@ -157,6 +157,19 @@ impl Process {
         Self::spawn(limited)
     }
 
+    /// Starts it by another program, which takes ours and its arguments as its last ones.
+    pub fn start_under<S: AsRef<str>>(starter: &str, first: &[&str], args: &[S]) -> Self {
+        let mut starting = Command::new(starter);
+        starting
+            .args(first)
+            .arg(program())
+            .args(args.iter().map(AsRef::as_ref))
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null());
+        Self::spawn(starting)
+    }
+
     /// The next line on stdout.
     #[track_caller]
     pub fn line(&self) -> String {
@@ -213,12 +226,22 @@ impl Process {
         self.said.lock().unwrap().clone()
     }
 
+    /// Sends it a signal, e.g. `USR1`.
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM and waits for the end; gives the exit code.
     #[track_caller]
     pub fn terminate(mut self) -> Option<i32> {
-        // The standard library sends SIGKILL only.
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal("TERM");
         // It has ended when nobody can write to its output any more.
         while self
             .stdout
