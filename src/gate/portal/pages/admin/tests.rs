@@ -188,7 +188,6 @@ pub(in crate::gate::portal::pages) fn pages(
     for deed in Deed::ALL {
         let page = DeedPage { deed, ..form };
         pages.push((format!("admin-{}", deed.word()), page.render(look)));
-        pages.push((format!("admin-{}-done", deed.word()), Admin { done: Some(deed), ..admin }.render(look)));
     }
     let problems = [
         DeedProblem::NoMatch,
