@@ -119,6 +119,16 @@ impl FactorId {
     }
 }
 
+/// Longest name of a sign-in method, in characters.
+const FACTOR_NAME: usize = 64;
+
+/// A name of a sign-in method as typed, without the blanks around it, control characters and what is too
+/// much.
+#[must_use]
+pub fn factor_name(typed: &str) -> String {
+    typed.trim().chars().filter(|c| !c.is_control()).take(FACTOR_NAME).collect()
+}
+
 /// A sign-in method, as it is added to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Factor {

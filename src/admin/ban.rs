@@ -63,7 +63,7 @@ pub(super) enum Verb {
 }
 
 /// A network, or an address for the network of it alone.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = match text.parse::<IpAddr>() {
         Ok(ip) => IpNet::from(ip.to_canonical()),
         Err(_) => text

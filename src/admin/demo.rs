@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443", value_parser = parse_loopback)]
     listen: SocketAddr,
     /// Directory for the database, keys and certificates [default: ~/.local/share/pvegate-demo]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 

@@ -11,26 +11,47 @@ pub enum Exit {
     Done,
     /// 1: failed.
     Failed,
+    /// 2: wrong use, as the parser of arguments ends by itself too.
+    WrongUse,
     /// 3: what was looked at is not as it should be.
     Changed,
     /// 4: no such user, session, …
     NoSuchThing,
-    /// 5: refused: it exists already, or wants `--yes`.
+    /// 5: refused: it exists already, wants `--yes`, or would take the last administrator away.
     Refused,
+    /// 75: somebody else is writing to the store; try again (`EX_TEMPFAIL`).
+    TryAgain,
     /// 78: the configuration is wrong (`EX_CONFIG`); systemd does not restart then.
     BadConfiguration,
 }
 
 impl Exit {
+    /// Every one, with what it means.
+    pub const ALL: [(Self, &str); 8] = [
+        (Self::Done, "done"),
+        (Self::Failed, "failed; stderr says why"),
+        (Self::WrongUse, "wrong use; stderr says what would be right"),
+        (Self::Changed, "what was looked at is not as it should be"),
+        (Self::NoSuchThing, "no such user, session, …"),
+        (
+            Self::Refused,
+            "refused: it exists already, wants `--yes`, or would take the last administrator away",
+        ),
+        (Self::TryAgain, "another program is writing to the store; try again"),
+        (Self::BadConfiguration, "the configuration is wrong; everything that is wrong is told"),
+    ];
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::WrongUse => 2,
             Self::Changed => 3,
             Self::NoSuchThing => 4,
             Self::Refused => 5,
+            Self::TryAgain => 75,
             Self::BadConfiguration => 78,
         }
     }
@@ -84,6 +105,14 @@ impl fmt::Display for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::of(Exit::Failed, &error)
+        let exit = match error {
+            StoreError::Busy { .. } => Exit::TryAgain,
+            StoreError::Unwritable { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Unavailable
+            | StoreError::Sqlite { .. } => Exit::Failed,
+        };
+        Self::of(exit, &error)
     }
 }

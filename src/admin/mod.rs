@@ -11,38 +11,46 @@ mod audit_log;
 mod backup;
 mod ban;
 mod check;
+mod choice;
 mod configuration;
 mod demo;
 mod exit;
 mod factor;
+mod fields;
 mod fingerprint;
 mod invite;
+mod manual;
 mod output;
 mod panic;
+mod person;
 mod place;
+mod prefix;
 mod recovery_codes;
 mod report;
 mod restore;
 pub mod serve;
 mod session;
 mod user;
+mod user_change;
 mod user_state;
+mod version;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 
 pub use exit::{Exit, Failure};
+pub use fields::{FIELDS, Field};
 
 use crate::{
     account::{User, UserName},
-    audit,
+    audit::{self, Event, Reason},
     config::{self, Config},
     secret::{MasterKey, Purpose},
     store::{SqliteStore, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
-use output::Output;
+use output::{Output, Talk};
 
 /// Where help lists the options that every verb takes.
 const EVERYWHERE: &str = "Options of every verb";
@@ -55,12 +63,20 @@ const EVERYWHERE: &str = "Options of every verb";
 #[command(name = "pvegate", version, verbatim_doc_comment, propagate_version = true)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(long, short, global = true, help_heading = EVERYWHERE, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = config::DEFAULT_PATH)]
     config: PathBuf,
 
     /// Print data as JSON: one object, or one a line for lists.
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
+
+    /// Say nothing beside the data, but why it failed.
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Say more: which files are read and written; `serve` then logs at level debug.
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
+    verbose: bool,
 
     #[command(subcommand)]
     verb: Verb,
@@ -95,7 +111,7 @@ enum Verb {
     /// does not work or a guarantee does not hold, 78 for a wrong configuration.
     #[command(verbatim_doc_comment)]
     Check(check::Args),
-    /// Add and list people; unlock, disable and enable them.
+    /// Add, list, show, rename, disable and delete people; unlock their codes.
     ///
     /// A running gate knows of a change at once; nothing needs a restart.
     #[command(subcommand, verbatim_doc_comment)]
@@ -105,10 +121,11 @@ enum Verb {
     /// The link works once and from an allowed address; whoever opens it enrols as
     /// this user, so hand it over where nobody else reads along. Earlier links of
     /// the same user stop working; their sessions and sign-in methods stay. The
-    /// audit log records it.
+    /// audit log records it. `pvegate invite list` shows which links still work,
+    /// `pvegate invite revoke` makes one void.
     #[command(verbatim_doc_comment)]
     Invite(invite::Args),
-    /// List and remove sign-in methods.
+    /// List, rename and remove sign-in methods.
     ///
     /// They are added by their owners, with a link that `pvegate invite` prints.
     #[command(subcommand, verbatim_doc_comment)]
@@ -189,13 +206,35 @@ enum Verb {
     /// with exit code 3 and shows both. Nothing is changed.
     #[command(verbatim_doc_comment)]
     Fingerprint(fingerprint::Args),
+    /// Print the version, and what this program was built for.
+    ///
+    /// Name both in a report about it. `schema` is that of the databases which it
+    /// reads. Nothing is read and nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Version,
+    /// Print a script that completes verbs and options in a shell.
+    ///
+    /// For whoever makes a package. By hand, in bash:
+    /// source <(pvegate completions bash)
+    #[command(verbatim_doc_comment, hide = true)]
+    Completions(manual::Completions),
+    /// Write the manual into a directory: a page for each verb.
+    ///
+    /// For whoever makes a package. Pages that are there already are written anew.
+    #[command(verbatim_doc_comment, hide = true)]
+    Man(manual::Man),
 }
 
 /// Runs the command line that was given.
 #[must_use]
 pub fn run() -> Exit {
     let cli = Cli::parse();
-    let output = Output::new(cli.json);
+    let talk = match (cli.quiet, cli.verbose) {
+        (true, _) => Talk::Quiet,
+        (false, true) => Talk::Verbose,
+        (false, false) => Talk::Usual,
+    };
+    let output = Output::new(cli.json, talk);
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(args, &output),
         Verb::Serve(args) => serve::run(&args, &cli.config, &output),
@@ -215,8 +254,11 @@ pub fn run() -> Exit {
         Verb::Backup(args) => backup::run(&args, &cli.config, &output),
         Verb::Restore(args) => restore::run(&args, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
+        Verb::Version => version::run(&output),
+        Verb::Completions(args) => manual::completions(args, &output),
+        Verb::Man(args) => manual::man(&args, &output),
     };
-    match done {
+    match done.and_then(|()| output.written()) {
         Ok(()) => Exit::Done,
         Err(failure) => {
             output.failure(&failure);
@@ -232,6 +274,7 @@ fn read_config(path: &std::path::Path, output: &Output) -> Result<Config, Failur
     for warning in warnings {
         output.talk(&warning.to_string());
     }
+    output.detail(&format!("configuration: {}", path.display()));
     Ok(config)
 }
 
@@ -258,20 +301,42 @@ struct Desk {
 impl Desk {
     fn open(path: &std::path::Path, output: &Output) -> Result<Self, Failure> {
         let config = read_config(path, output)?;
+        output.detail(&format!("store: {}", config.store.path.display()));
+        if let Some(file) = &config.audit.file {
+            output.detail(&format!("audit log: {}", file.display()));
+        }
         let store = SqliteStore::open(&config.store.path)?;
         let audit = open_audit(&config)?;
         Ok(Self { config, store, audit, now: SystemClock.now() })
     }
 
     fn user(&mut self, name: &UserName) -> Result<User, Failure> {
-        let found = self.store.user_by_name(name)?;
-        found.ok_or_else(|| {
-            Failure::new(
-                Exit::NoSuchThing,
-                format!("there is no user `{name}`; `pvegate user list` names all"),
-            )
-        })
+        if let Some(user) = self.store.user_by_name(name)? {
+            return Ok(user);
+        }
+        let users = self.store.users()?;
+        let near = config::nearest(name.as_str(), users.iter().map(|user| user.name.as_str()));
+        let help = near.map_or_else(
+            || "`pvegate user list` names all".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Err(Failure::new(Exit::NoSuchThing, format!("there is no user `{name}`; {help}")))
     }
+}
+
+/// The event with the reason that somebody gave, and a word that tells what it is a reason for.
+fn given(event: Event, word: &'static str, reason: Option<String>) -> Event {
+    match reason {
+        Some(reason) => event.because(Reason::new(word, reason)),
+        None => event,
+    }
+}
+
+/// Facts for people, one a line: what, and how it is.
+fn lines(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
+    let lines: Vec<_> = facts.iter().map(|(what, is)| format!("  {what:<width$}  {is}")).collect();
+    lines.join("\n")
 }
 
 /// What a verb did to somebody's account is for its owner to read too. The audit log has it whatever becomes

@@ -1,31 +1,52 @@
-//! What verbs print: data to stdout, talk to stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where verbs print")]
+//! What verbs print: data to stdout, talk to stderr; and what they ask.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use qrcode::{EcLevel, QrCode, render::unicode};
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Exit, Failure};
 use crate::time::Timestamp;
 
 /// Where a verb's words go, and in which shape.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Output {
     json: bool,
+    talk: Talk,
+    /// Why data could not be written, if so.
+    unwritten: RefCell<Option<io::Error>>,
+}
+
+/// How much is said beside the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// Why it failed, and nothing else.
+    Quiet,
+    /// What was done, and what may be done next.
+    Usual,
+    /// Also which files are read and written.
+    Verbose,
 }
 
 impl Output {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json }
+    pub(super) fn new(json: bool, talk: Talk) -> Self {
+        Self { json, talk, unwritten: RefCell::default() }
+    }
+
+    /// How much is said.
+    pub(super) fn how_much(&self) -> Talk {
+        self.talk
     }
 
     /// Data: an object for programs, text for people.
     pub(super) fn data(&self, object: &Value, text: impl FnOnce() -> String) {
         if self.json {
-            println!("{object}");
+            self.print(&object.to_string());
         } else {
-            println!("{}", text());
+            self.print(&text());
         }
     }
 
@@ -42,14 +63,14 @@ impl Output {
     /// Data that only programs need: people were told in words.
     pub(super) fn object(&self, object: &Value) {
         if self.json {
-            println!("{object}");
+            self.print(&object.to_string());
         }
     }
 
     /// A line that structures data for people; programs have the objects.
     pub(super) fn data_for_people(&self, line: &str) {
         if !self.json {
-            println!("{line}");
+            self.print(line);
         }
     }
 
@@ -57,42 +78,102 @@ impl Output {
     pub(super) fn list(&self, objects: &[Value], head: &[&str], rows: &[Vec<String>], nothing: &str) {
         if self.json {
             for object in objects {
-                println!("{object}");
+                self.print(&object.to_string());
             }
         } else if rows.is_empty() {
             self.talk(nothing);
         } else {
-            println!("{}", table(head, rows));
+            self.print(&table(head, rows));
         }
     }
 
     /// Talk, for people only.
     pub(super) fn talk(&self, text: &str) {
-        eprintln!("{text}");
+        match self.talk {
+            Talk::Quiet => {}
+            Talk::Usual | Talk::Verbose => say(text),
+        }
+    }
+
+    /// Talk for whoever wants to know more.
+    pub(super) fn detail(&self, text: &str) {
+        match self.talk {
+            Talk::Quiet | Talk::Usual => {}
+            Talk::Verbose => say(text),
+        }
     }
 
     /// Why it failed.
     pub(super) fn failure(&self, failure: &Failure) {
         if self.json {
-            println!("{}", json!({ "error": failure.message, "exit": failure.exit.number() }));
+            self.print(&json!({ "error": failure.message, "exit": failure.exit.number() }).to_string());
         }
-        eprintln!("pvegate: {failure}");
+        say(&format!("pvegate: {failure}"));
     }
 
     /// A QR code for a terminal; nothing where stdout is none.
     pub(super) fn qr(&self, text: &str) {
-        if self.json || !io::stdout().is_terminal() {
+        if self.json || self.talk == Talk::Quiet || !io::stdout().is_terminal() {
             return;
         }
         if let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::L) {
             // Light on dark terminals and dark on light ones both scan, as long as the rim is there.
-            println!("{}", code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+            self.print(&code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+        }
+    }
+
+    /// Asks before something that can't be undone, unless `yes` was said already. Where nobody can answer
+    /// it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Refused`]: nothing is to be done. `what` is told, and what may be said instead.
+    pub(super) fn consent(&self, yes: bool, what: &str) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(Failure::new(Exit::Refused, format!("{what}: say --yes")));
+        }
+        let mut answer = String::new();
+        let _ = write!(io::stderr(), "{what}. Go on? [y/N] ");
+        let read = io::stdin().read_line(&mut answer);
+        match (read, answer.trim().to_ascii_lowercase().as_str()) {
+            (Ok(_), "y" | "yes") => Ok(()),
+            (Ok(_) | Err(_), _) => Err(Failure::new(Exit::Refused, "nothing was changed")),
+        }
+    }
+
+    fn print(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            self.unwritten.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    /// Whether all data was written. Whoever closes the pipe has read enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Failed`]: some was not.
+    pub(super) fn written(&self) -> Result<(), Failure> {
+        match self.unwritten.take() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(Exit::Failed, format!("the data could not be written to stdout: {error}")))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }
 
+/// What can't be said to anybody is lost.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Columns as wide as their widest cell, two blanks between.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let width = |column: usize| {
         let cells = std::iter::once(&head).chain(rows).filter_map(|row| row.get(column));

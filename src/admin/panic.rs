@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Desk, Failure, output::Output};
+use super::{Desk, Failure, given, output::Output};
 use crate::{
     account::UserName,
-    audit::{Action, Event, Outcome, Reason},
+    audit::{Action, Event, Outcome},
     store::Store as _,
 };
 
@@ -24,11 +24,8 @@ pub(super) fn run(args: Args, config: &Path, output: &Output) -> Result<(), Fail
     let mut desk = Desk::open(config, output)?;
     let user = desk.user(&args.user)?;
     let ended = desk.store.panic(user.id, desk.now)?;
-    let mut event = Event::new(Action::Panic, Outcome::Success).of(&user.name);
-    if let Some(reason) = args.reason {
-        event = event.because(Reason::new("panic", reason));
-    }
-    desk.audit.record(&event);
+    let event = Event::new(Action::Panic, Outcome::Success).of(&user.name);
+    desk.audit.record(&given(event, "panic", args.reason));
     let name = &user.name;
     let object = json!({ "user": name.as_str(), "sessions_ended": ended });
     output.data(&object, || {

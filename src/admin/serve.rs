@@ -9,10 +9,16 @@ use std::{
 
 use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Exit, Failure, check, output::Output, read_config, report::Reporter};
+use super::{
+    Exit, Failure, check,
+    output::{Output, Talk},
+    read_config,
+    report::Reporter,
+};
 use crate::{
     accept::{self, BindError, Listener},
     account::Method,
@@ -56,7 +62,13 @@ pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
     let mut config = read_config(path, output)?;
-    telemetry::start(&config.telemetry);
+    let mut telemetry = config.telemetry.clone();
+    match output.how_much() {
+        Talk::Quiet => telemetry.level = "warn".to_owned(),
+        Talk::Usual => {}
+        Talk::Verbose => telemetry.level = "debug".to_owned(),
+    }
+    telemetry::start(&telemetry);
     raise_descriptors(&config);
     let is_wanted = config.audit.line == audit::Line::Log;
     if is_wanted && audit::is_journal(std::env::var_os("JOURNAL_STREAM").as_deref()) {
@@ -72,6 +84,7 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
         }
         let nodes: Vec<_> = config.upstream.endpoints().map(Endpoint::address).collect();
         tracing::info!(url = config.gate.public_url.origin(), upstream = nodes.join(", "), "ready");
+        output.object(&json!({ "url": config.gate.public_url.origin(), "upstream": nodes }));
         let (stop, stopped) = watch::channel(false);
         let audit = server.stages().gate.audit().clone();
         tokio::spawn(async move { reopen_when_asked(&audit).await });
@@ -215,6 +228,7 @@ impl From<StartError> for Failure {
             | StartError::LocalCa(_)
             | StartError::Files(_)
             | StartError::Tls(_) => Exit::BadConfiguration,
+            StartError::Store(StoreError::Busy { .. }) => Exit::TryAgain,
             StartError::Bind(_)
             | StartError::Store(_)
             | StartError::MasterKey(_)

@@ -3,21 +3,23 @@
 use std::{path::Path, time::Duration};
 
 use clap::Subcommand;
-use serde_json::json;
+use ipnet::IpNet;
+use serde_json::{Value, json};
 
 use super::{
-    Desk, Exit, Failure,
-    output::{Output, relative},
+    Desk, Failure,
+    ban::network,
+    given,
+    output::{self, Output, relative},
+    prefix::{self, Named},
 };
 use crate::{
     account::{EndReason, Session, SessionId, UserId, UserName},
-    audit::{Action, Event, Outcome, Reason},
+    audit::{Action, Event, Outcome},
     config::duration,
     store::{Sessions, Store as _},
+    time::Timestamp,
 };
-
-/// Digits of an identifier that lists show.
-const SHOWN: usize = 12;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -32,6 +34,9 @@ pub(super) enum Verb {
         /// Only those opened longer ago, e.g. 12h, 7d.
         #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
         older_than: Option<Duration>,
+        /// Only those opened from this address or network.
+        #[arg(long, value_name = "NETWORK", value_parser = network)]
+        from: Option<IpNet>,
     },
     /// End sessions: requests are refused and consoles closed within a second.
     ///
@@ -61,7 +66,9 @@ pub(super) enum Verb {
 pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Failure> {
     let mut desk = Desk::open(config, output)?;
     match verb {
-        Verb::List { user, older_than } => list(&mut desk, user.as_ref(), older_than, output),
+        Verb::List { user, older_than, from } => {
+            list(&mut desk, &Filter { user: user.as_ref(), older_than, from }, output)
+        }
         // The group above wants one of the three.
         Verb::Revoke { user, id, all: _, older_than, reason } => {
             let user = match user {
@@ -71,7 +78,10 @@ pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Fail
             let which = match (user, id, older_than) {
                 (of, _, Some(age)) => Sessions::OpenedBefore { of, at: desk.now.minus(age) },
                 (Some(user), _, None) => Sessions::Of(user),
-                (None, Some(id), None) => Sessions::One(one(&mut desk, &id)?),
+                (None, Some(id), None) => {
+                    let all = listed(&mut desk, None)?;
+                    Sessions::One(prefix::only(&all, &id, "session", "pvegate session list")?.session.id)
+                }
                 (None, None, None) => Sessions::All,
             };
             revoke(&mut desk, &which, reason, output)
@@ -79,75 +89,103 @@ pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Fail
     }
 }
 
-fn list(
-    desk: &mut Desk,
-    user: Option<&UserName>,
+/// Which sessions a list is to name.
+struct Filter<'a> {
+    user: Option<&'a UserName>,
     older_than: Option<Duration>,
-    output: &Output,
-) -> Result<(), Failure> {
-    let only: Option<UserId> = match user {
-        Some(name) => Some(desk.user(name)?.id),
-        None => None,
-    };
-    let (mut objects, mut rows) = (Vec::new(), Vec::new());
-    let before = older_than.map(|age| desk.now.minus(age));
-    let mut sessions = live(desk)?;
-    sessions.retain(|session| {
-        only.is_none_or(|user| session.user == user) && before.is_none_or(|at| session.created_at < at)
-    });
-    for session in sessions {
-        let name = desk.store.user(session.user)?.map_or_else(String::new, |user| user.name.to_string());
-        objects.push(json!({
+    from: Option<IpNet>,
+}
+
+/// A session with the name of its owner.
+pub(super) struct Listed {
+    pub(super) session: Session,
+    user: String,
+}
+
+impl Named for Listed {
+    fn id(&self) -> String {
+        self.session.id.to_string()
+    }
+
+    fn told(&self) -> String {
+        format!("of {}, from {}", self.user, self.session.client)
+    }
+}
+
+impl Listed {
+    /// For programs.
+    pub(super) fn object(&self) -> Value {
+        let session = &self.session;
+        json!({
             "id": session.id.to_string(),
-            "user": name,
+            "user": self.user,
             "method": session.method.as_str(),
+            "scope": session.scope.as_str(),
             "client": session.client.to_string(),
             "user_agent": session.user_agent,
             "created_at": session.created_at.to_string(),
             "last_active_at": session.last_active_at.to_string(),
             "expires_at": session.expires_at.to_string(),
-        }));
-        rows.push(vec![
-            session.id.to_string().chars().take(SHOWN).collect(),
-            name,
-            session.client.to_string(),
-            relative(session.created_at, desk.now),
-            relative(session.last_active_at, desk.now),
-            session.method.as_str().to_owned(),
-        ]);
+        })
     }
-    let nobody = match (user, older_than) {
-        (Some(name), None) => format!("{name} is not signed in"),
-        (None, None) => "nobody is signed in".to_owned(),
-        (_, Some(_)) => "no session is so old".to_owned(),
+
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        vec![
+            prefix::shown(&self.id()),
+            self.session.client.to_string(),
+            relative(self.session.created_at, now),
+            relative(self.session.last_active_at, now),
+            self.session.method.as_str().to_owned(),
+        ]
+    }
+}
+
+fn list(desk: &mut Desk, filter: &Filter<'_>, output: &Output) -> Result<(), Failure> {
+    let only: Option<UserId> = match filter.user {
+        Some(name) => Some(desk.user(name)?.id),
+        None => None,
+    };
+    let before = filter.older_than.map(|age| desk.now.minus(age));
+    let mut sessions = listed(desk, only)?;
+    sessions.retain(|Listed { session, .. }| {
+        before.is_none_or(|at| session.created_at < at)
+            && filter.from.is_none_or(|network| network.contains(&session.client.to_canonical()))
+    });
+    let objects: Vec<_> = sessions.iter().map(Listed::object).collect();
+    let rows: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            let mut row = session.row(desk.now);
+            row.insert(1, session.user.clone());
+            row
+        })
+        .collect();
+    let nobody = match filter {
+        Filter { user: Some(name), older_than: None, from: None } => format!("{name} is not signed in"),
+        Filter { user: None, older_than: None, from: None } => "nobody is signed in".to_owned(),
+        Filter { older_than: Some(_), from: None, .. } => "no session is so old".to_owned(),
+        Filter { from: Some(_), .. } => "no session is like that".to_owned(),
     };
     output.list(&objects, &["ID", "USER", "FROM", "SIGNED IN", "LAST ACTIVE", "METHOD"], &rows, &nobody);
     Ok(())
 }
 
-fn live(desk: &mut Desk) -> Result<Vec<Session>, Failure> {
-    Ok(desk.store.live_sessions(desk.now)?)
+/// Sessions for people, without their owner; `None` where there is none.
+pub(super) fn table(sessions: &[Listed], now: Timestamp) -> Option<String> {
+    let rows: Vec<_> = sessions.iter().map(|session| session.row(now)).collect();
+    (!rows.is_empty()).then(|| output::table(&["ID", "FROM", "SIGNED IN", "LAST ACTIVE", "METHOD"], &rows))
 }
 
-/// The session whose identifier begins so.
-fn one(desk: &mut Desk, beginning: &str) -> Result<SessionId, Failure> {
-    let beginning = beginning.to_ascii_lowercase();
-    let ids: Vec<SessionId> = live(desk)?.into_iter().map(|session| session.id).collect();
-    let mut found = ids.into_iter().filter(|id| id.to_string().starts_with(&beginning));
-    match (found.next(), found.next()) {
-        (Some(id), None) => Ok(id),
-        (None, _) => {
-            let message = format!(
-                "no session's identifier begins with `{beginning}`; `pvegate session list` names all"
-            );
-            Err(Failure::new(Exit::NoSuchThing, message))
-        }
-        (Some(_), Some(_)) => {
-            let message =
-                format!("more than one session's identifier begins with `{beginning}`: give more of it");
-            Err(Failure::new(Exit::NoSuchThing, message))
+/// The sessions that are alive, of one user or of everybody.
+pub(super) fn listed(desk: &mut Desk, only: Option<UserId>) -> Result<Vec<Listed>, Failure> {
+    let mut listed = Vec::new();
+    for session in desk.store.live_sessions(desk.now)? {
+        if only.is_none_or(|user| session.user == user) {
+            let user = desk.store.user(session.user)?.map_or_else(String::new, |user| user.name.to_string());
+            listed.push(Listed { session, user });
         }
     }
+    Ok(listed)
 }
 
 fn revoke(desk: &mut Desk, which: &Sessions, reason: Option<String>, output: &Output) -> Result<(), Failure> {
@@ -159,10 +197,7 @@ fn revoke(desk: &mut Desk, which: &Sessions, reason: Option<String>, output: &Ou
         {
             event = event.of(&user.name);
         }
-        if let Some(reason) = &reason {
-            event = event.because(Reason::new("revoked", reason));
-        }
-        desk.audit.record(&event);
+        desk.audit.record(&given(event, "revoked", reason.clone()));
     }
     let ids: Vec<String> = ended.iter().map(SessionId::to_string).collect();
     let count = ids.len();

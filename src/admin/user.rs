@@ -1,4 +1,5 @@
-//! `pvegate user add|list`; the verbs that change what somebody may do are in `user_state`.
+//! `pvegate user …`: what can be said; what is done about it is in `person` (list, show), `user_state`
+//! (unlock, disable, enable) and `user_change` (rename, role, delete).
 
 use std::{path::Path, time::Duration};
 
@@ -7,15 +8,15 @@ use serde_json::json;
 
 use super::{
     Desk, Exit, Failure,
+    choice::choice,
     invite::{self, parse_ttl},
-    output::{Output, relative},
-    user_state,
+    output::Output,
+    person, user_change, user_state,
 };
 use crate::{
-    account::{CredentialKind, Invitation, InvitationPurpose, Role, UserName},
+    account::{InvitationPurpose, Role, UserName},
     audit::{Action, Event, Outcome},
     store::{Added, Store as _},
-    time::Timestamp,
 };
 
 #[derive(Debug, Subcommand)]
@@ -42,7 +43,17 @@ pub(super) enum Verb {
     /// KEYS are passkeys and security keys, APPS authenticator apps, CODES the
     /// recovery codes that are left. Nothing is changed.
     #[command(verbatim_doc_comment)]
-    List,
+    List(person::Wanted),
+    /// Show everything about somebody.
+    ///
+    /// Role, state, sign-in methods, recovery codes, the link that still works,
+    /// sessions, and whether codes are locked. What happened lately is told by
+    /// `pvegate activity`. Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Show {
+        /// Whom, e.g. alice
+        name: UserName,
+    },
     /// Forget the wrong codes of an account.
     ///
     /// Codes then work again on devices that never signed in. Known devices,
@@ -74,6 +85,53 @@ pub(super) enum Verb {
         /// Whom, e.g. alice
         name: UserName,
     },
+    /// Give somebody another name.
+    ///
+    /// Sign-in methods, sessions and history stay theirs; from now on they sign in by
+    /// the new name. A passkey may go on showing the old one. Wherever the
+    /// configuration names them, the old name stays until you change it there.
+    #[command(verbatim_doc_comment)]
+    Rename {
+        /// Whom, e.g. alice
+        old: UserName,
+        /// What they are called from now on.
+        new: UserName,
+        /// Why; the audit log keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Make somebody an administrator of the gate, or not any more.
+    ///
+    /// Their sessions go on with the new rights. It says nothing about what they may
+    /// do in Proxmox VE. The last administrator stays one.
+    #[command(verbatim_doc_comment)]
+    Role {
+        /// Whom, e.g. alice
+        name: UserName,
+        /// What they may do from now on.
+        #[arg(value_parser = choice(&Role::ALL, Role::as_str))]
+        role: Role,
+        /// Why; the audit log keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Delete somebody, with everything of theirs.
+    ///
+    /// Sign-in methods, recovery codes, links and history are gone for good; their
+    /// sessions end and their consoles close within a second. What the audit log has
+    /// stays there. `pvegate user disable` is what can be undone. The last
+    /// administrator can't be deleted.
+    #[command(verbatim_doc_comment)]
+    Delete {
+        /// Whom, e.g. alice
+        name: UserName,
+        /// Do not ask. Where nobody can answer it must be said.
+        #[arg(long)]
+        yes: bool,
+        /// Why; the audit log keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Failure> {
@@ -82,10 +140,14 @@ pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Fail
         Verb::Add { name, admin, no_invite, ttl } => {
             add(&mut desk, &name, admin, (!no_invite).then_some(ttl), output)
         }
-        Verb::List => list(&mut desk, output),
+        Verb::List(wanted) => person::list(&mut desk, wanted, output),
+        Verb::Show { name } => person::show(&mut desk, &name, output),
         Verb::Unlock { name } => user_state::unlock(&mut desk, &name, output),
         Verb::Disable { name, reason } => user_state::disable(&mut desk, &name, reason, output),
         Verb::Enable { name } => user_state::enable(&mut desk, &name, output),
+        Verb::Rename { old, new, reason } => user_change::rename(&mut desk, &old, &new, reason, output),
+        Verb::Role { name, role, reason } => user_change::set_role(&mut desk, &name, role, reason, output),
+        Verb::Delete { name, yes, reason } => user_change::delete(&mut desk, &name, yes, reason, output),
     }
 }
 
@@ -113,102 +175,6 @@ fn add(
             output.object(&json!({ "user": name.as_str() }));
             output.talk(&format!("`pvegate invite {name}` prints a link when they need one"));
             Ok(())
-        }
-    }
-}
-
-fn list(desk: &mut Desk, output: &Output) -> Result<(), Failure> {
-    let (mut objects, mut rows) = (Vec::new(), Vec::new());
-    for user in desk.store.users()? {
-        let authenticators = desk.store.authenticators(user.id)?;
-        let invitation = desk.store.latest_invitation(user.id)?;
-        let credentials = desk.store.credentials(user.id)?;
-        let codes = desk.store.recovery_codes(user.id)?;
-        let by_app = authenticators.iter().filter_map(|app| app.last_used_at);
-        let last = by_app.chain(credentials.iter().filter_map(|key| key.last_used_at)).max();
-        let of = |kind| credentials.iter().filter(|key| key.kind == kind).count();
-        let admin = user.role == Role::Admin;
-        let state = match (user.disabled_at, authenticators.is_empty() && credentials.is_empty()) {
-            (Some(_), _) => State::Disabled,
-            (None, false) => State::Active,
-            (None, true) => State::pending(invitation.as_ref(), desk.now),
-        };
-        objects.push(json!({
-            "name": user.name.as_str(),
-            "admin": admin,
-            "state": state.word(),
-            "invited_until": state.invited_until().map(|at| at.to_string()),
-            "passkeys": of(CredentialKind::Passkey),
-            "security_keys": of(CredentialKind::SecurityKey),
-            "totp": authenticators.len(),
-            "recovery_codes": { "left": codes.left, "of": codes.of },
-            "created_at": user.created_at.to_string(),
-            "last_sign_in_at": last.map(|at| at.to_string()),
-        }));
-        rows.push(vec![
-            user.name.to_string(),
-            if admin { "admin" } else { "user" }.to_owned(),
-            state.told(desk.now),
-            credentials.len().to_string(),
-            authenticators.len().to_string(),
-            format!("{}/{}", codes.left, codes.of),
-            last.map_or_else(|| "never".to_owned(), |at| relative(at, desk.now)),
-        ]);
-    }
-    let nobody = "there is nobody yet; `pvegate user add NAME --admin` adds the first";
-    output.list(&objects, &["USER", "ROLE", "STATE", "KEYS", "APPS", "CODES", "LAST SIGN-IN"], &rows, nobody);
-    Ok(())
-}
-
-/// How far somebody is.
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Disabled,
-    Active,
-    Invited(Timestamp),
-    InvitationExpired,
-    NotInvited,
-}
-
-impl State {
-    /// Of somebody without a sign-in method.
-    fn pending(invitation: Option<&Invitation>, now: Timestamp) -> Self {
-        match invitation {
-            Some(invitation) if invitation.used_at.is_none() && invitation.expires_at > now => {
-                Self::Invited(invitation.expires_at)
-            }
-            Some(_) => Self::InvitationExpired,
-            None => Self::NotInvited,
-        }
-    }
-
-    /// For programs: these words stay.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Active => "active",
-            Self::Invited(_) => "invited",
-            Self::InvitationExpired => "invitation-expired",
-            Self::NotInvited => "not-invited",
-        }
-    }
-
-    fn invited_until(self) -> Option<Timestamp> {
-        match self {
-            Self::Invited(until) => Some(until),
-            Self::Disabled | Self::Active | Self::InvitationExpired | Self::NotInvited => None,
-        }
-    }
-
-    /// For people.
-    fn told(self, now: Timestamp) -> String {
-        match self {
-            Self::Invited(until) => {
-                format!("invited, {} min left", until.since(now).as_secs().div_ceil(60))
-            }
-            Self::InvitationExpired => "invitation expired".to_owned(),
-            Self::NotInvited => "not invited".to_owned(),
-            Self::Disabled | Self::Active => self.word().to_owned(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Desk, Exit, Failure, output::Output};
+use super::{Desk, Failure, output::Output, user_change::last_admin};
 use crate::{
     account::UserName,
     audit::{Action, Event, Outcome, Reason},
@@ -48,12 +48,7 @@ pub(super) fn disable(
             });
             return Ok(());
         }
-        Disabled::LastAdmin => {
-            let message = format!(
-                "{name} is the last administrator who may sign in; add another with `pvegate user add --admin`"
-            );
-            return Err(Failure::new(Exit::Refused, message));
-        }
+        Disabled::LastAdmin => return Err(last_admin(name)),
     };
     let event = Event::new(Action::UserDisable, Outcome::Success).of(name);
     desk.audit.record(&event.because(Reason::new("disabled", reason)));

@@ -361,7 +361,8 @@ fn only_around(path: &str) -> Option<&'static str> {
 }
 
 /// The most similar of the candidates, if it is similar enough to be meant.
-pub(super) fn nearest<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if found.len() > 64 {
         return None;
     }

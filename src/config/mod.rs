@@ -30,6 +30,7 @@ use std::{
 
 pub use self::{
     effective::{Origin, Setting, settings},
+    file::nearest,
     keys::{KEYS, Key, Kind, TABLES, Table},
     problem::{Code, Problem, Problems, Severity},
     reference::default_file,

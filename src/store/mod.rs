@@ -33,7 +33,7 @@ pub use lockout::{
 };
 pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
 pub use snapshot::{Alone, Contents, Sole, companions, inspect, snapshot, without_sessions};
-pub use sqlite::SqliteStore;
+pub use sqlite::{SCHEMA, SqliteStore};
 pub use thread::StoreThread;
 
 use crate::{

@@ -35,6 +35,9 @@ use crate::{
 /// One file for each step from an empty database to today's; released ones never change.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 
+/// The schema of the databases that this program reads and writes.
+pub const SCHEMA: usize = MIGRATIONS.len();
+
 /// How long a call waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 

@@ -148,6 +148,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config", "admin"]),
     ("strsim", &["config"]),
     ("clap", &["admin"]),
+    ("clap_complete", &["admin"]),
+    ("clap_mangen", &["admin"]),
     ("sha1", &["demo"]),
     ("flate2", &["demo", "audit"]),
     ("memchr", &["connection", "demo"]),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use clap::{Command, CommandFactory as _};
 use pvegate::{
-    admin::{Cli, Exit},
+    admin::{Cli, Exit, FIELDS},
     config::{self, KEYS, TABLES},
 };
 
@@ -73,7 +73,12 @@ fn the_page_of_the_command_line_is_what_the_program_says() {
 # Command line
 
 Data goes to stdout, talk to stderr. With `--json` data is one JSON object, and for lists one a line; what
-failed is an object with `error` and `exit`. Every verb works on the store, and a running gate follows it.
+failed is an object with `error` and `exit`. Names of fields stay; times are RFC 3339 in UTC, and what is not
+there is null. Every verb works on the store, and a running gate follows it. What can't be undone is asked for
+at a terminal, and refused elsewhere unless `--yes` is said. Identifiers may be cut to a beginning that only
+one has. `NO_COLOR` is heeded. Secrets are never arguments.
+
+Packages may ship `pvegate completions bash` (or zsh, fish) and the pages that `pvegate man DIR` writes.
 
 This page is written from the program's own help.
 
@@ -81,18 +86,8 @@ This page is written from the program's own help.
 | --- | --- |
 "
     .to_owned();
-    for (exit, means) in [
-        (Exit::Done, "done"),
-        (Exit::Failed, "failed; stderr says why"),
-        (Exit::Changed, "what was looked at is not as it should be"),
-        (Exit::NoSuchThing, "no such user, session, …"),
-        (Exit::Refused, "refused: it exists already, or wants `--yes`"),
-        (Exit::BadConfiguration, "the configuration is wrong; everything that is wrong is told"),
-    ] {
+    for (exit, means) in Exit::ALL {
         let _ = writeln!(page, "| {} | {means} |", exit.number());
-        if exit == Exit::Failed {
-            page.push_str("| 2 | wrong use; stderr says what would be right |\n");
-        }
     }
     let mut whole = Cli::command();
     whole.build();
@@ -163,7 +158,13 @@ fn describe(command: &Command, name: &str, page: &mut String) {
     // Lines that end in blanks are noise in a page under version control.
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     let _ = write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim());
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+    if let Some((_, fields)) = FIELDS.iter().find(|(verb, _)| *verb == name) {
+        page.push_str("\nWith `--json`, an object with these fields:\n\n| field | says |\n| --- | --- |\n");
+        for field in *fields {
+            let _ = writeln!(page, "| `{}` | {} |", field.name, field.means);
+        }
+    }
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
         describe(verb, &format!("{name} {}", verb.get_name()), page);
     }
 }

@@ -209,11 +209,16 @@ fn is_there(named: &str) -> Result<(), String> {
     let mut whole = Cli::command();
     whole.build();
     let mut command = &whole;
-    for word in named.split_whitespace() {
+    let mut words = named.split_whitespace();
+    while let Some(word) = words.next() {
         if let Some(flag) = word.strip_prefix("--") {
             let flag = flag.split('=').next().unwrap_or(flag);
-            if !command.get_arguments().any(|argument| argument.get_long() == Some(flag)) {
-                return Err(format!("there is no --{flag}"));
+            match command.get_arguments().find(|argument| argument.get_long() == Some(flag)) {
+                Some(argument) if argument.get_action().takes_values() && !word.contains('=') => {
+                    words.next();
+                }
+                Some(_) => {}
+                None => return Err(format!("there is no --{flag}")),
             }
         } else if let Some(verb) = command.find_subcommand(word) {
             command = verb;

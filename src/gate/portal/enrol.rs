@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 
 use super::{
     Answer, Form, Visit,
-    enrol_state::{self, Progress, Proofs, Proven, State},
+    enrol_state::{Progress, Proofs, Proven, State},
     pages::{self, MethodKind, MethodRow},
 };
 use crate::{
-    account::{InvitationPurpose, Method, Scope, TimeStep, User},
+    account::{InvitationPurpose, Method, Scope, TimeStep, User, factor_name},
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -380,7 +380,7 @@ impl Gate {
         secret: &totp::Secret,
         key: Option<Box<Proven>>,
     ) -> Result<Proofs, Box<Reply>> {
-        let name = enrol_state::name(form.get("name"));
+        let name = factor_name(form.get("name"));
         let mut again = Again { name, ..Again::default() };
         if self.settings.auth.password {
             again.password = password::acceptable(form.get("password")).err();

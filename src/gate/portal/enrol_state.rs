@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    account::{Ceremony, CredentialKind, FactorId, SessionId, TimeStep, UserId},
+    account::{Ceremony, CredentialKind, FactorId, SessionId, TimeStep, UserId, factor_name},
     gate::ceremony::{
         totp::Secret,
         webauthn::{Registered, Registration},
@@ -91,20 +91,12 @@ pub(super) enum Proven {
     },
 }
 
-/// Longest name of a sign-in method, in characters.
-const NAME: usize = 64;
-
-/// A name as typed, without the blanks around it and what is too much.
-pub(super) fn name(typed: &str) -> String {
-    typed.trim().chars().filter(|c| !c.is_control()).take(NAME).collect()
-}
-
 impl Proven {
     /// From a registration that was finished.
     pub(super) fn credential(credential: Registered, typed: &str, ceremony: Ceremony) -> Self {
         Self::Credential {
             credential,
-            name: name(typed),
+            name: factor_name(typed),
             ceremony: ceremony.hash,
             ceremony_expires_at: ceremony.expires_at.millis(),
         }

@@ -9,12 +9,12 @@ use http::StatusCode;
 use super::{
     Answer, Form, Visit,
     enrol::PERMITTED,
-    enrol_state, pages,
+    pages,
     pages::{MethodKind, MethodRow, MethodsNotice, Nudge, Signal, Wish},
     proof::{Agreed, Unproven},
 };
 use crate::{
-    account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method, User},
+    account::{Authenticator, Ceremony, Credential, CredentialKind, FactorId, Method, User, factor_name},
     audit::{Action, Event, Outcome},
     connection::reply::Reply,
     gate::{Gate, ceremony::webauthn::model},
@@ -109,7 +109,7 @@ impl Gate {
         let Some(mut asked) = self.asked(visit, wanted("do"), wanted("id")).await? else {
             return Ok(self.no_such_page(visit));
         };
-        asked.name = enrol_state::name(form.get("name"));
+        asked.name = factor_name(form.get("name"));
         if asked.wish == Wish::Rename && asked.name.is_empty() {
             return self.method_form(visit, StatusCode::BAD_REQUEST, &asked, None).await;
         }

@@ -13,6 +13,7 @@
 mod client;
 mod installation;
 mod person;
+mod place;
 mod process;
 mod scratch;
 pub mod watcher;
@@ -28,7 +29,8 @@ use std::{
 pub use client::{Client, Console, Reply};
 pub use installation::{Installation, code_now};
 pub use person::{Person, console_target, printed_codes, scan, state_of};
-pub use process::{Ended, Process, pvegate, pvegate_in, pvegate_told, pvegate_with};
+pub use place::{NO_PIN, Place};
+pub use process::{Ended, Process, program, pvegate, pvegate_in, pvegate_told, pvegate_with};
 pub use scratch::Scratch;
 pub use wire::{Answer, Wire};
 

@@ -91,7 +91,7 @@ pub async fn pvegate_told<S: AsRef<str>>(stdin: &str, args: &[S]) -> Ended {
 }
 
 /// The program: that of this build, or another one (`bash tests/long` names one that is optimised).
-fn program() -> OsString {
+pub fn program() -> OsString {
     std::env::var_os("PVEGATE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pvegate").into())
 }
 
