@@ -19,6 +19,8 @@ pub enum Exit {
     NoSuchThing,
     /// 5: refused: it exists already, wants `--yes`, or would take the last administrator away.
     Refused,
+    /// 6: no gate is running, or it does not answer.
+    NotRunning,
     /// 75: somebody else is writing to the store; try again (`EX_TEMPFAIL`).
     TryAgain,
     /// 78: the configuration is wrong (`EX_CONFIG`); systemd does not restart then.
@@ -51,6 +53,7 @@ impl Exit {
             Self::Changed => 3,
             Self::NoSuchThing => 4,
             Self::Refused => 5,
+            Self::NotRunning => 6,
             Self::TryAgain => 75,
             Self::BadConfiguration => 78,
         }

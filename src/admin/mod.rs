@@ -18,6 +18,7 @@ mod exit;
 mod factor;
 mod fields;
 mod fingerprint;
+mod healthcheck;
 mod invite;
 mod manual;
 mod output;
@@ -30,6 +31,7 @@ mod report;
 mod restore;
 pub mod serve;
 mod session;
+mod status;
 mod user;
 mod user_change;
 mod user_state;
@@ -198,6 +200,19 @@ enum Verb {
     /// kept beside. A gate that runs on the store must be stopped first.
     #[command(verbatim_doc_comment)]
     Restore(restore::Args),
+    /// Show how the gate that runs is: nodes, sessions, certificate, audit.
+    ///
+    /// Every gate on the database is asked, and tells of itself. Exit code 6: none
+    /// runs. Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Status,
+    /// Ask whether the gate is alive, or ready; for containers and scripts.
+    ///
+    /// Says nothing if all is well. Asks at metrics.listen, or, where there is none,
+    /// at server.listen, by TLS and with the gate's own certificate alone. Exit code
+    /// 1: it answers, and is not well; 6: it does not answer. Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Healthcheck(healthcheck::Args),
     /// Print a server's certificate fingerprint, as Proxmox VE shows it.
     ///
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
@@ -253,6 +268,8 @@ pub fn run() -> Exit {
         Verb::Config(verb) => configuration::run(verb, &cli.config, &output),
         Verb::Backup(args) => backup::run(&args, &cli.config, &output),
         Verb::Restore(args) => restore::run(&args, &cli.config, &output),
+        Verb::Status => status::run(&cli.config, &output),
+        Verb::Healthcheck(args) => healthcheck::run(&args, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
         Verb::Version => version::run(&output),
         Verb::Completions(args) => manual::completions(args, &output),

@@ -7,12 +7,13 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     serve::Stages,
     status::{CertificateRole, Configuration, Kept, OwnCertificate, Report},
-    store::StoreThread,
+    store::{Question, StoreThread},
     time::{Clock, Timestamp},
     tls::Certificates,
 };
 
-/// How long the store is waited for: whoever asks has a patience of their own, of ten seconds at most.
+/// How long the store and the nodes are waited for: whoever asks has a patience of their own, of ten seconds at
+/// most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a report is drawn up from.
@@ -32,7 +33,7 @@ impl Reporter {
     /// Draws up a report. Nodes of which nothing was heard lately are asked first, so that it is true of now.
     pub(super) async fn report(&self) -> Report {
         let Stages { admission, gate, upstream, metrics, .. } = &*self.stages;
-        let ((), kept) = tokio::join!(upstream.look(), self.kept());
+        let ((), kept) = tokio::join!(upstream.look(PATIENCE), self.kept());
         let at = self.clock.now();
         Report {
             at,
@@ -50,6 +51,25 @@ impl Reporter {
             certificates: self.certificates(),
             configuration: Configuration { read_at: self.started_at, taken: true },
             audit_lost: gate.audit().lost(),
+        }
+    }
+
+    /// Answers verbs that ask by the store. Goes on until it is dropped.
+    pub(super) async fn answer(&self) {
+        let gate = uuid::Uuid::new_v4().to_string();
+        loop {
+            self.stages.gate.questioned().await;
+            let name = gate.clone();
+            let Ok(open) = self.store.call(move |store| store.open_questions(&name)).await else { continue };
+            for (id, question) in open {
+                let text = match question {
+                    Question::Status => self.report().await.to_json().to_string(),
+                };
+                let name = gate.clone();
+                if let Err(error) = self.store.call(move |store| store.answer(id, &name, &text)).await {
+                    tracing::warn!(error = %error, "a question of a verb could not be answered");
+                }
+            }
         }
     }
 

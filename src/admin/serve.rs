@@ -340,6 +340,8 @@ impl Server {
             clock: self.clock,
             stop: stop.clone(),
         });
+        let answering = reporter.clone();
+        beside.spawn(async move { answering.answer().await });
         if let Some(watchers) = self.watchers {
             let asked = reporter.clone();
             let look = move || -> listener::Looking {

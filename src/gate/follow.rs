@@ -197,6 +197,7 @@ impl Gate {
                 let sealed = follower.call(|store| store.cookie_keys()).await?;
                 self.cookie_keys.replace(cookie::open_keys(&self.master, &sealed));
             }
+            Change::Question => self.questioned.notify_one(),
             Change::Ban(network) => match follower.call(move |store| store.ban_of(&network)).await {
                 Ok(ban) => self.admission.set_ban(network, ban.as_ref().and_then(until)),
                 Err(StoreError::Corrupt { found, expected }) => {

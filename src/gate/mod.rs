@@ -37,6 +37,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, header};
 use http_body::Body;
+use tokio::sync::Notify;
 
 pub use affinity::{NodeKey, Party};
 pub use live::{ConsoleOver, Lease, OpenConsole};
@@ -135,6 +136,7 @@ pub struct Gate {
     pve_sign_ins: Arc<pve_sign_in::Watch>,
     api_rules: LiveRules,
     store_is_silent: AtomicBool,
+    questioned: Notify,
     portal: Portal,
     nodes: Arc<status::Nodes>,
     certificate: Arc<status::Certificate>,
@@ -261,6 +263,7 @@ impl Gate {
             pve_sign_ins: Arc::new(pve_sign_ins),
             api_rules,
             store_is_silent: AtomicBool::new(false),
+            questioned: Notify::new(),
         })
     }
 
@@ -468,6 +471,11 @@ impl Gate {
     #[must_use]
     pub fn open_consoles(&self) -> Vec<console::Told> {
         self.sessions.consoles()
+    }
+
+    /// Returns when a verb has asked something of the gates that run.
+    pub async fn questioned(&self) {
+        self.questioned.notified().await;
     }
 
     /// How many sessions are alive, as far as this gate knows.

@@ -16,6 +16,7 @@ mod history;
 mod invitations;
 mod lockout;
 mod people;
+mod question;
 mod recovery;
 mod report;
 mod snapshot;
@@ -32,6 +33,7 @@ pub use lockout::{
     Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, GuessedAt, Guesses, GuessesByDay, Tried, Unlocked,
 };
 pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
+pub use question::{Question, QuestionId};
 pub use snapshot::{Alone, Contents, Sole, companions, inspect, snapshot, without_sessions};
 pub use sqlite::{SCHEMA, SqliteStore};
 pub use thread::StoreThread;
@@ -478,6 +480,41 @@ pub trait Store: Send {
     /// [`StoreError`]
     fn record_activity(&mut self, activity: &[(SessionId, Timestamp)]) -> Result<(), StoreError>;
 
+    /// Asks something of the gates that run on the store. Take it back when you have heard enough.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn ask(&mut self, question: Question, now: Timestamp) -> Result<QuestionId, StoreError>;
+
+    /// The questions that the gate of this name has not answered.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn open_questions(&mut self, gate: &str) -> Result<Vec<(QuestionId, Question)>, StoreError>;
+
+    /// Answers a question, in the name of a gate; without effect if it was taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn answer(&mut self, question: QuestionId, gate: &str, answer: &str) -> Result<(), StoreError>;
+
+    /// The answers so far, one of each gate.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn answers(&mut self, question: QuestionId) -> Result<Vec<String>, StoreError>;
+
+    /// Forgets a question, with its answers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn take_back(&mut self, question: QuestionId) -> Result<(), StoreError>;
+
     /// How much there is of everything.
     ///
     /// # Errors
@@ -785,6 +822,8 @@ pub enum Change {
     CookieKeys,
     /// A network was banned, or a ban lifted.
     Ban(IpNet),
+    /// A verb asks something of the gates that run.
+    Question,
 }
 
 /// Why the store did not do it. Nothing was changed.

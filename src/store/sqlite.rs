@@ -17,9 +17,10 @@ use rusqlite::{
 
 use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
-    GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, RecoveryCodes, Removed, Renamed, RoleSet,
-    SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried, Unlocked, Use, UserRenamed, ban,
-    counts, credentials, factors, history, invitations, lockout, people, recovery, report,
+    GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, Question, QuestionId, RecoveryCodes,
+    Removed, Renamed, RoleSet, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried,
+    Unlocked, Use, UserRenamed, ban, counts, credentials, factors, history, invitations, lockout, people,
+    question, recovery, report,
 };
 use crate::{
     account::{
@@ -604,6 +605,26 @@ impl Store for SqliteStore {
         })
     }
 
+    fn ask(&mut self, asked: Question, now: Timestamp) -> Result<QuestionId, StoreError> {
+        self.write(|transaction| question::ask(transaction, asked, now))
+    }
+
+    fn open_questions(&mut self, gate: &str) -> Result<Vec<(QuestionId, Question)>, StoreError> {
+        self.run(|connection| question::open(connection, gate))
+    }
+
+    fn answer(&mut self, question: QuestionId, gate: &str, answer: &str) -> Result<(), StoreError> {
+        self.write(|transaction| question::answer(transaction, question, gate, answer))
+    }
+
+    fn answers(&mut self, question: QuestionId) -> Result<Vec<String>, StoreError> {
+        self.run(|connection| question::answers(connection, question))
+    }
+
+    fn take_back(&mut self, question: QuestionId) -> Result<(), StoreError> {
+        self.write(|transaction| question::take_back(transaction, question))
+    }
+
     fn counts(&mut self, now: Timestamp) -> Result<Kept, StoreError> {
         self.run(|connection| counts::of(connection, now))
     }
@@ -796,6 +817,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Option<Change>> {
         "session" => Some(Change::Session(SessionId(row.get(2)?))),
         "user" => Some(Change::User(UserId(row.get(2)?))),
         "cookie-key" => Some(Change::CookieKeys),
+        "question" => Some(Change::Question),
         "ban" => row.get::<_, String>(2)?.parse().ok().map(Change::Ban),
         _ => None,
     })

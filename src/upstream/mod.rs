@@ -231,9 +231,9 @@ impl Upstream {
     }
 
     /// Asks the nodes of which nothing was heard for `health_interval`, so that [`Upstream::status`] is fresh.
-    /// Takes as long as a connection may.
-    pub async fn look(&self) {
-        self.nodes.look().await;
+    /// Takes no longer than `patience`.
+    pub async fn look(&self, patience: Duration) {
+        self.nodes.look(patience).await;
     }
 
     /// By how many milliseconds our clock is ahead of Proxmox VE's, to about a second; `None` as long as

@@ -19,7 +19,7 @@ use hyper::client::conn::http1;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -52,6 +52,8 @@ pub(super) struct Node {
     /// What `health` says, for a look without a lock.
     up: AtomicBool,
     health: Mutex<Health>,
+    /// Held by whoever asks it because somebody wants to know: one at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
     audit: audit::Log,
     metrics: Arc<Metrics>,
     status: Arc<status::Nodes>,
@@ -119,6 +121,7 @@ impl Nodes {
                 connector: Connector::new(endpoint.clone(), settings.connect_timeout, clock.clone())?,
                 up: AtomicBool::new(true),
                 health: Mutex::default(),
+                turn: Arc::default(),
                 audit: audit.clone(),
                 metrics: metrics.clone(),
                 status: status.clone(),
@@ -159,17 +162,27 @@ impl Nodes {
         self.all().find(|node| node.key == chosen)
     }
 
-    /// Asks now the nodes of which nothing was heard for the interval, the only one too, and waits for what
-    /// comes out: somebody wants to know.
-    pub(super) async fn look(&self) {
-        let mut looking = JoinSet::new();
+    /// Asks now the nodes of which nothing was heard for the interval, the only one too: somebody wants to
+    /// know. Waits for what comes out, so long and no longer; who takes longer is taken note of all the same.
+    pub(super) async fn look(&self, patience: Duration) {
+        let mut looking = Vec::new();
         for node in self.all() {
-            if node.health().due(self.interval).is_none_or(|due| due <= Instant::now()) {
+            let is_due = node.health().due(self.interval).is_none_or(|due| due <= Instant::now());
+            if is_due && let Ok(turn) = node.turn.clone().try_lock_owned() {
                 let node = node.clone();
-                looking.spawn(async move { node.check().await });
+                looking.push(tokio::spawn(async move {
+                    node.check().await;
+                    drop(turn);
+                }));
             }
         }
-        while looking.join_next().await.is_some() {}
+        let all = async {
+            for look in looking {
+                // One that panicked has said so.
+                let _ = look.await;
+            }
+        };
+        let _ = timeout(patience, all).await;
     }
 
     /// Asks the nodes of which nothing was heard for the interval. Goes on until it is dropped.

@@ -18,6 +18,7 @@ mod config_verb;
 mod configuration;
 mod cross_site;
 mod denial;
+mod deploy_monitoring;
 mod documents;
 mod every_verb;
 mod faithful;

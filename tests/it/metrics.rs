@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::harness::{Client, Pve, TestGate, until, watcher};
+use crate::harness::{Client, Process, Pve, TestGate, pvegate, until, watcher};
 
 /// A request that Proxmox VE answers.
 const CALL: &str = "/api2/json/version";
@@ -274,4 +274,101 @@ async fn watchers_in_hundreds_take_nothing_from_people() {
         watcher::ask_as(gate.watched, "127.0.0.1", head).await.is_some()
     };
     until("a place is free", free).await;
+}
+
+#[tokio::test]
+async fn status_asks_every_gate_on_the_store_and_says_if_none_runs() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let other = gate.another(&pve).start().await;
+    let alice = gate.person("alice").await;
+    let config = gate.dir().join("pvegate.toml").display().to_string();
+    let status = async || pvegate(&["--config", &config, "--json", "status"]).await;
+
+    let mut reports = status().await.json();
+
+    reports.sort_by_key(|report| report["url"] != gate.url().as_str());
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    for (report, running) in reports.iter().zip([&gate, &other]) {
+        assert_eq!(report["url"], running.url().as_str());
+        assert_eq!(report["listen"], json!([running.address.to_string()]));
+        assert_eq!((&report["ready"], &report["trouble"]), (&json!(true), &json!([])));
+        assert_eq!(report["upstream"][0]["address"], pve.addr().to_string());
+        assert_eq!(report["upstream"][0]["up"], true);
+        assert_eq!(report["users"]["active"], 1);
+        assert_eq!(report["audit_write_errors"], 0);
+        assert!(report["certificates"][0]["days_left"].as_u64().unwrap() > 30);
+    }
+    assert_eq!(reports[0]["sessions"], 1, "of which only this one has heard");
+    let screen = pvegate(&["--config", &config, "status"]).await.ok();
+    assert!(screen.contains(&format!("{} up", pve.addr())), "{screen}");
+    drop(alice);
+    // It holds on to the directory.
+    let _rest = gate.another(&pve);
+    gate.stop().await;
+    other.stop().await;
+    let nobody = status().await;
+    assert_eq!(nobody.code, Some(6), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_health_check_asks_the_gate_by_whichever_door_there_is_and_trusts_no_other_program() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let config = gate.dir().join("pvegate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let check = async |listen: &str, more: &[&str]| {
+        std::fs::write(&config, format!("{text}\n[metrics]\nlisten = \"{listen}\"\n")).unwrap();
+        let config = config.display().to_string();
+        pvegate(&[&["--config", &config, "healthcheck"], more].concat()).await
+    };
+    // The gate's clock stands still in the past, and the machine's may find its leaf over: by then this door is
+    // asked at the machine's own time.
+    let watched = gate.watched.to_string();
+    for more in [&[][..], &["--ready"]] {
+        let well = check(&watched, more).await;
+        assert_eq!((well.code, well.stdout.as_str(), well.stderr.as_str()), (Some(0), "", ""), "{more:?}");
+    }
+    let sql = rusqlite::Connection::open(&gate.config.store.path).unwrap();
+    sql.execute_batch("ALTER TABLE ban RENAME TO ban_gone").unwrap();
+    let (alive, unready) = (check(&watched, &[]).await, check(&watched, &["--ready"]).await);
+    assert_eq!((alive.code, unready.code), (Some(0), Some(1)), "{unready:?}");
+    let unready = check("", &["--ready"]).await;
+    assert_eq!(unready.code, Some(1), "by the store: {unready:?}");
+    sql.execute_batch("ALTER TABLE ban_gone RENAME TO ban").unwrap();
+
+    // By the public door, whose certificate is that of the authority on the disk.
+    let public = check("", &[]).await;
+    assert_eq!(public.code, Some(0), "{public:?}");
+    let ca = gate.dir().join("local-ca/ca.pem");
+    let strangers = std::fs::read(&pve.ca_pem).unwrap();
+    std::fs::write(&ca, strangers).unwrap();
+    let impostor = check("", &[]).await;
+    assert_eq!(impostor.code, Some(6), "{impostor:?}");
+
+    // It holds on to the directory.
+    let _rest = gate.another(&pve);
+    gate.stop().await;
+    let nobody = check(&watched, &[]).await;
+    assert_eq!(nobody.code, Some(6), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_keeps_the_gate_from_starting_and_is_named() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let config = gate.dir().join("pvegate.toml").display().to_string();
+    // Its own port is free, since the configuration has the other gate's; that of the watchers is not.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace(&format!("listen = [\"{}\"]", gate.address), "listen = [\"127.0.0.1:0\"]");
+    std::fs::write(&config, text).unwrap();
+
+    let taken = Process::start_with(
+        "PVEGATE_METRICS__LISTEN",
+        &gate.watched.to_string(),
+        &["--config", &config, "serve"],
+    );
+
+    let said = taken.logs("metrics.listen");
+    assert!(said.contains(&format!("{} is in use", gate.watched)), "{said}");
 }

@@ -171,6 +171,19 @@ CREATE TABLE ban (
 ) STRICT;
 CREATE INDEX ban_by_end ON ban (automatic, expires_at);
 
+-- What verbs ask of the gates that run, and what each of those answered. Whoever asked deletes it.
+CREATE TABLE question (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    asked    TEXT    NOT NULL,
+    asked_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE answer (
+    question_id INTEGER NOT NULL REFERENCES question (id) ON DELETE CASCADE,
+    gate        TEXT    NOT NULL, -- a name that a gate gives itself at its start
+    answer      TEXT    NOT NULL,
+    PRIMARY KEY (question_id, gate)
+) STRICT, WITHOUT ROWID;
+
 -- What running gates must hear of. Triggers write it, so that a change made by hand with the sqlite3
 -- program is heard as well.
 CREATE TABLE change (
@@ -199,6 +212,9 @@ CREATE TRIGGER cookie_key_added AFTER INSERT ON cookie_key BEGIN
 END;
 CREATE TRIGGER cookie_key_deleted AFTER DELETE ON cookie_key BEGIN
     INSERT INTO change (kind, subject) VALUES ('cookie-key', OLD.id);
+END;
+CREATE TRIGGER question_added AFTER INSERT ON question BEGIN
+    INSERT INTO change (kind, subject) VALUES ('question', NEW.id);
 END;
 CREATE TRIGGER ban_added AFTER INSERT ON ban BEGIN
     INSERT INTO change (kind, subject) VALUES ('ban', NEW.network);
