@@ -29,7 +29,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every one, with what it means.
-    pub const ALL: [(Self, &str); 8] = [
+    pub const ALL: [(Self, &str); 9] = [
         (Self::Done, "done"),
         (Self::Failed, "failed; stderr says why"),
         (Self::WrongUse, "wrong use; stderr says what would be right"),
@@ -39,6 +39,7 @@ impl Exit {
             Self::Refused,
             "refused: it exists already, wants `--yes`, or would take the last administrator away",
         ),
+        (Self::NotRunning, "no gate is running, or it does not answer"),
         (Self::TryAgain, "another program is writing to the store; try again"),
         (Self::BadConfiguration, "the configuration is wrong; everything that is wrong is told"),
     ];

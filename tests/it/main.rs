@@ -19,6 +19,7 @@ mod configuration;
 mod cross_site;
 mod denial;
 mod deploy_monitoring;
+mod deploy;
 mod documents;
 mod every_verb;
 mod faithful;

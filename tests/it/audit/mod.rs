@@ -2,7 +2,7 @@
 //! keeps anybody from the gate.
 
 mod chain;
-mod sinks;
+pub(crate) mod sinks;
 
 use std::path::Path;
 

@@ -237,7 +237,7 @@ async fn the_journal_has_the_short_line_and_the_fields() {
 }
 
 /// The fields of the next entry (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
-fn entry(journal: &UnixDatagram) -> Vec<(String, String)> {
+pub(crate) fn entry(journal: &UnixDatagram) -> Vec<(String, String)> {
     let mut bytes = [0; 65536];
     let length = journal.recv(&mut bytes).unwrap();
     let (mut rest, mut fields) = (&bytes[..length], Vec::new());
