@@ -1,4 +1,4 @@
-//! `pvegate audit tail|search|verify|export`
+//! `pvegate audit`: its file is read, searched, checked and printed.
 
 use std::{
     fs::{self, File},

@@ -1,8 +1,15 @@
 //! Nothing secret is ever written: not to the log at its most talkative, not to the audit file, and not
 //! in the clear to the database. And keys change without anybody noticing.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::{cell::RefCell, fs, io, path::Path, sync::Once};
+use std::{
+    cell::RefCell,
+    fs, io,
+    net::UdpSocket,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    sync::{Arc, Mutex, Once},
+};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
@@ -20,7 +27,7 @@ use tracing_subscriber::{
     Layer as _, filter::dynamic_filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::harness::{Person, Pve, TestGate, until};
+use crate::harness::{Person, Pve, Scratch, TestGate, until};
 
 thread_local! {
     /// What is logged on this thread, if a test wants to know: its whole gate runs here.
@@ -134,6 +141,19 @@ async fn enrol(gate: &TestGate) -> (Person, Vec<Secret>) {
     (alice, secrets)
 }
 
+/// Everything that datagrams bring, on a thread that ends with the tests.
+fn collected(receive: impl Fn(&mut [u8]) -> io::Result<usize> + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+    let all = Arc::<Mutex<Vec<u8>>>::default();
+    let taking = all.clone();
+    std::thread::spawn(move || {
+        let mut bytes = vec![0; 65536];
+        while let Ok(length) = receive(&mut bytes) {
+            taking.lock().unwrap().extend_from_slice(&bytes[..length]);
+        }
+    });
+    all
+}
+
 fn cookie_secret(alice: &Person) -> Secret {
     let value = alice.session_cookie().unwrap();
     let bits = value.split('.').nth(2).unwrap();
@@ -150,6 +170,14 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
         TOKEN_SECRET,
         "from = [\"127.0.0.0/8\"]\npaths = [\"/api2/json/version\"]",
     );
+    let sinks = Scratch::new();
+    let journal = UnixDatagram::bind(sinks.path().join("journal")).unwrap();
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("udp://{}", collector.local_addr().unwrap());
+    let gate = gate.set("audit.syslog", &url).journal(sinks.path().join("journal"));
+    // Read as it comes: a journal that nobody reads takes a few entries only.
+    let (journal, collector) =
+        (collected(move |bytes| journal.recv(bytes)), collected(move |bytes| collector.recv(bytes)));
     let gate = gate.start().await;
     let (mut alice, mut secrets) = enrol(&gate).await;
     secrets.push(Secret::text("gate password", GATE_PASSWORD));
@@ -212,6 +240,15 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
     assert!(audit.len() >= 8, "what happened is in the audit file: {audit:?}");
     let mut written = files(gate.dir());
     written.push(("the log".to_owned(), logged()));
+    for (sink, taken) in [("the journal", journal), ("the collector", collector)] {
+        let taken = taken.lock().unwrap().clone();
+        let last = audit.last().unwrap()["event"]["id"].as_str().unwrap();
+        assert!(
+            taken.windows(last.len()).any(|it| it == last.as_bytes()),
+            "{sink} has all, to the last event"
+        );
+        written.push((sink.to_owned(), taken));
+    }
     assert!(written.iter().any(|(name, bytes)| name == "the log" && bytes.len() > 1000));
     for secret in &secrets {
         for (file, bytes) in &written {
@@ -219,7 +256,9 @@ async fn no_secret_that_was_used_is_found_in_anything_that_was_written() {
         }
     }
     // Six digits are found by chance in a database, but not as a word in a text.
-    for (file, bytes) in written.iter().filter(|(file, _)| file == "the log" || file.ends_with(".jsonl")) {
+    for (file, bytes) in
+        written.iter().filter(|(file, _)| file.starts_with("the ") || file.ends_with(".jsonl"))
+    {
         let text = String::from_utf8_lossy(bytes);
         let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
         assert!(!words.any(|word| word == code || word == "987654"), "a code stands in {file}");
