@@ -275,6 +275,7 @@ impl Server {
             ca: certificate.ca_pem,
             pages: config.pages.clone(),
             nodes: upstream.status().clone(),
+            examine: check::examiner(config, clock.clone()),
             certificate: certificate.certificates.status().clone(),
         })
         .await?;

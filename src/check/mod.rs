@@ -1,8 +1,10 @@
 //! What could be wrong with an installation: facts in, findings out (pure).
 //!
 //! Each check is a function from facts to [`Finding`]s, with a table of tests beside it; none reads a file, a
-//! socket or a clock. Facts are gathered by `admin::check`, for the verb `pvegate check`. A finding's text says
-//! what was found, its hint what to do.
+//! socket or a clock. Facts are gathered by `admin::check`, for the verb `pvegate check` and for the page
+//! `/_gate/admin/diagnostics`, which a gate shows to administrators with what [`Examine`] finds. A finding's
+//! text says what was found, its hint what to do; both are in English in either place, as they quote the
+//! command line.
 
 pub mod certificate;
 pub mod clock;
@@ -12,7 +14,10 @@ pub mod people;
 pub mod resources;
 pub mod upstream;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+/// Makes the checks that a running gate can make. It may take some seconds.
+pub type Examine = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
 
 /// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +96,26 @@ impl Id {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|id| id.word() == word)
+    }
+
+    /// Whether a gate makes it while it runs, in its sandbox. The others are the command line's alone: a gate
+    /// holds its own ports, was started by a configuration that it could read, and runs no other program.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        match self {
+            Self::Config | Self::Ports | Self::Systemd => false,
+            Self::Files
+            | Self::Tls
+            | Self::Webauthn
+            | Self::Dns
+            | Self::Upstream
+            | Self::Clock
+            | Self::Access
+            | Self::Sidedoor
+            | Self::Users
+            | Self::Audit
+            | Self::Limits => true,
+        }
     }
 }
 

@@ -50,6 +50,7 @@ use crate::{
     account::{Authenticator, Scope, SessionId},
     admission::{Admission, rate::SignInRate},
     audit::{self, Action, Event, Outcome, Reason},
+    check::Examine,
     connection::{
         head::{Alias, Checked},
         reply::Reply,
@@ -129,6 +130,7 @@ pub struct Gate {
     sessions: LiveSessions,
     passwords: Passwords,
     drifts: drift::Drifts,
+    examine: Examine,
     sign_in_rate: SignInRate,
     /// Questions about a name, which cost a look into the store: more than attempts, and not without end.
     question_rate: SignInRate,
@@ -164,6 +166,8 @@ pub struct Parts {
     pub pages: portal::Settings,
     /// What is known of the upstream's nodes.
     pub nodes: Arc<status::Nodes>,
+    /// Makes the checks of the diagnostics page.
+    pub examine: Examine,
     /// How long the gate's own certificate is good.
     pub certificate: Arc<status::Certificate>,
 }
@@ -190,7 +194,19 @@ impl Gate {
     ///
     /// [`StoreError`]
     pub async fn open(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { settings, clock, store, audit, admission, master, ca, pages, nodes, certificate } = parts;
+        let Parts {
+            settings,
+            clock,
+            store,
+            audit,
+            admission,
+            master,
+            ca,
+            pages,
+            nodes,
+            certificate,
+            examine,
+        } = parts;
         let now = clock.now();
         let sealing = master.derive(Purpose::CookieKeys);
         let opened = master.clone();
@@ -257,6 +273,7 @@ impl Gate {
             sessions: live,
             passwords: Passwords::default(),
             drifts: drift::Drifts::default(),
+            examine,
             sign_in_rate,
             question_rate,
             decoy,

@@ -38,6 +38,8 @@ pub enum Route {
     Panic,
     /// Administrators' overview.
     Admin,
+    /// What the checks of a running gate find.
+    Diagnostics,
     /// One person, for administrators.
     AdminUser,
     /// Asks for one change by an administrator, and makes it.
@@ -81,7 +83,7 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 32] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 33] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
@@ -95,6 +97,7 @@ impl Route {
         (Self::NotMe,     "/_gate/sessions/not-me", &[Method::GET, Method::POST]),
         (Self::Panic,     "/_gate/panic",      &[Method::GET, Method::POST]),
         (Self::Admin,     "/_gate/admin",      &[Method::GET]),
+        (Self::Diagnostics, "/_gate/admin/diagnostics", &[Method::GET]),
         (Self::AdminUser, "/_gate/admin/user", &[Method::GET]),
         (Self::AdminChange, "/_gate/admin/change", &[Method::GET, Method::POST]),
         (Self::AdminCsv,  "/_gate/admin/users.csv",  &[Method::GET]),
@@ -145,9 +148,12 @@ impl Route {
             | Self::NotMe
             | Self::Panic
             | Self::Enrolled => Kind { audience: Audience::FullSession, is_for_script: false },
-            Self::Admin | Self::AdminUser | Self::AdminChange | Self::AdminCsv | Self::AdminJson => {
-                Kind { audience: Audience::Admins, is_for_script: false }
-            }
+            Self::Admin
+            | Self::Diagnostics
+            | Self::AdminUser
+            | Self::AdminChange
+            | Self::AdminCsv
+            | Self::AdminJson => Kind { audience: Audience::Admins, is_for_script: false },
             Self::ProofOptions => Kind { audience: Audience::FullSession, is_for_script: true },
         }
     }

@@ -1,7 +1,7 @@
 //! `pvegate check`: what could be wrong here, and what to do about it.
 //!
 //! What is judged and how stands in [`crate::check`]; this gathers the facts (`gather`, `host`), prints, and
-//! mends what may be mended without asking.
+//! mends what may be mended without asking. [`examiner`] is what the diagnostics page of a running gate asks.
 
 mod gather;
 mod host;
@@ -21,9 +21,9 @@ use serde_json::json;
 
 use super::{Exit, Failure, output::Output, serve};
 use crate::{
-    check::{Finding, Fix, Id, Severity, Summary},
-    config,
-    time::{Clock as _, SystemClock},
+    check::{Examine, Finding, Fix, Id, Severity, Summary},
+    config::{self, Config},
+    time::{Clock, SystemClock},
 };
 use gather::Gatherer;
 pub(super) use host::raise_descriptors;
@@ -216,6 +216,20 @@ fn mend(fix: &Fix) -> io::Result<String> {
     let after = before & !remove;
     file.set_permissions(fs::Permissions::from_mode(after))?;
     Ok(format!("chmod {after:o} {} (was {before:o})", path.display()))
+}
+
+/// What the diagnostics page asks: the checks that a gate can make while it runs.
+pub(super) fn examiner(config: &Config, clock: Arc<dyn Clock>) -> Examine {
+    let gatherer = Arc::new(Gatherer::new(config.clone(), clock));
+    let live: Vec<Id> = Id::ALL.into_iter().filter(|id| id.is_live()).collect();
+    Arc::new(move || {
+        let (gatherer, live) = (gatherer.clone(), live.clone());
+        Box::pin(async move {
+            let mut findings = gatherer.find(&live).await;
+            findings.sort_by_key(|finding| finding.id);
+            findings
+        })
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod clock_doctor;
 mod codes;
 mod default_name;
 pub mod device;
+mod diagnostics;
 mod enrol;
 mod enrol_state;
 mod enrolled;
@@ -450,6 +451,7 @@ impl Gate {
             (Route::Panic, Some(form)) => self.panic(&visit, &form).await,
             (Route::SessionsEnd, None) => Ok(self.no_such_page(&visit)),
             (Route::Admin, _) => self.admin_page(&visit).await,
+            (Route::Diagnostics, _) => self.diagnostics_page(&visit).await,
             (Route::AdminUser, _) => self.admin_user_page(&visit).await,
             (Route::AdminChange, None) => self.admin_change_page(&visit).await,
             (Route::AdminChange, Some(form)) => self.admin_change(&visit, &form).await,

@@ -66,7 +66,9 @@ if (clock) {
 
   const offset = one("[data-clock-offset]");
   const seconds = Math.round((Date.now() - gate) / 1000);
-  if (offset && Math.abs(seconds) > 10) {
+  if (offset?.dataset.agrees && Math.abs(seconds) <= 10) {
+    say(offset, offset.dataset.agrees);
+  } else if (offset && Math.abs(seconds) > 10) {
     const words = seconds > 0 ? offset.dataset.ahead : offset.dataset.behind;
     say(offset, words.replace("{}", span(Math.abs(seconds))));
   }

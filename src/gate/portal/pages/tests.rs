@@ -5,6 +5,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 use super::*;
 use crate::{
     account::Method,
+    check::{Finding, Id, Summary},
     gate::portal::{
         assets,
         device::Device,
@@ -175,6 +176,12 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
     let pin = |pair: &str| vec![pair; 32].join(":");
     let wrong_pin = Why::Fingerprint { expected: pin("AA"), found: pin("BB") };
     let down = [node(Why::Refused), node(Why::Timeout), node(Why::Broken), node(wrong_pin)];
+    let findings = [
+        Finding::ok(Id::Tls, user),
+        Finding::info(Id::Webauthn, user),
+        Finding::warning(Id::Dns, user, user),
+        Finding::problem(Id::Upstream, user, user),
+    ];
     let mut pages = vec![
         ("methods", methods.render(look)),
         (
@@ -272,6 +279,16 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         (
             "enrol-totp-clock",
             EnrolTotp { name: user, wrong_code: true, app_ahead: Some(-95), ..totp }.render(look),
+        ),
+        (
+            "diagnostics",
+            Diagnostics { findings: &findings, summary: Summary::of(&findings), checked_at: NOW }
+                .render(look),
+        ),
+        (
+            "diagnostics-fine",
+            Diagnostics { findings: &findings[..1], summary: Summary::of(&findings[..1]), checked_at: NOW }
+                .render(look),
         ),
         ("app-clock", AppClock { found: None, next: "/" }.render(look)),
         ("app-clock-right", AppClock { found: Some(AppClockFound::Right), next: "/" }.render(look)),

@@ -53,6 +53,7 @@ macro_rules! words {
 // Below the macro, so that they can use it.
 mod admin;
 mod clock;
+mod diagnostics;
 mod sessions;
 
 #[rustfmt::skip]
@@ -508,7 +509,8 @@ fn utc(at: Timestamp) -> Option<jiff::civil::DateTime> {
 
 /// The tables of all files.
 #[cfg(test)]
-const TABLES: &[&[(&str, &str, &str)]] = &[PHRASES, admin::PHRASES, clock::PHRASES, sessions::PHRASES];
+const TABLES: &[&[(&str, &str, &str)]] =
+    &[PHRASES, admin::PHRASES, clock::PHRASES, diagnostics::PHRASES, sessions::PHRASES];
 
 #[cfg(test)]
 impl Language {
