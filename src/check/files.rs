@@ -162,7 +162,7 @@ mod tests {
             (file("/k", Kind::MasterKey, 0o604, 0),      "/k has mode 0604: others can read a key",       "chmod 600 /k"),
             (file("/c", Kind::Config, 0o664, 0),         "/c has mode 0664: others can change what the gate does", "chmod 644 /c"),
             (file("/k", Kind::ServerKey, 0o644, 0),      "/k has mode 0644: others can read a key",       "chmod 640 /k"),
-            (file("/d", Kind::StateDirectory, 0o777, 0), "/d has mode 0777: others can replace the database", "chmod 755 /d"),
+            (file("/d", Kind::StateDirectory, 0o777, 990), "/d has mode 0777: others can replace the database", "chmod 755 /d"),
             (file("/b", Kind::Database, 0o644, 990),     "/b has mode 0644: others can read sessions and sealed secrets", "chmod 600 /b"),
             (file("/a", Kind::Audit, 0o644, 990),        "/a has mode 0644: others can read who signed in, or write it", "chmod 640 /a"),
             (file("/b", Kind::Database, 0o600, 0),       "/b belongs to user id 0, the state directory to 990: the gate can't write it", "chown 990 /b"),

@@ -1,6 +1,9 @@
 //! Whether an authenticator app's clock is right.
 
+use std::time::Duration;
+
 use super::rendered;
+use crate::gate::portal::words::Language;
 
 /// `/_gate/methods/clock`: asks for a code, and tells how far its app is off. Field: `code`; no action, so that
 /// `?next=…` comes along.
@@ -28,3 +31,15 @@ pub enum AppClockFound {
 }
 
 rendered!(AppClock<'t>, "app-clock.html");
+
+/// How far an app is ahead, in seconds; behind where negative.
+pub(super) fn off(w: Language, ahead: i64) -> String {
+    let span = w.span(Duration::from_secs(ahead.unsigned_abs()));
+    if ahead > 0 { w.app_is_ahead(&span) } else { w.app_is_behind(&span) }
+}
+
+impl AppClock<'_> {
+    fn off(&self, w: Language, ahead: i64) -> String {
+        off(w, ahead)
+    }
+}

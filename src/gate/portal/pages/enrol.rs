@@ -1,7 +1,7 @@
 //! Setting up a first factor from an invitation, `/_gate/enrol`.
 
-use super::{Nudge, rendered};
-use crate::gate::ceremony::password::PasswordError;
+use super::{Nudge, app_clock, rendered};
+use crate::gate::{ceremony::password::PasswordError, portal::words::Language};
 
 /// Where in the set-up a page stands, as people count: from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,10 @@ pub struct EnrolTotp<'a> {
 }
 
 impl EnrolTotp<'_> {
+    fn off(&self, w: Language, ahead: i64) -> String {
+        app_clock::off(w, ahead)
+    }
+
     /// The drawing without the declaration that stands before it in an SVG file and has no place in HTML.
     fn qr(&self) -> &str {
         self.qr_svg.find("<svg").and_then(|start| self.qr_svg.get(start..)).unwrap_or_default()

@@ -24,13 +24,3 @@ words! {
     app_clock_locked => "There were too many wrong codes: no code is looked at for now.",
         "Es gab zu viele falsche Codes: Vorerst wird keiner angesehen.";
 }
-
-impl Language {
-    /// How far an app is ahead, in seconds; behind where negative.
-    #[must_use]
-    pub fn app_clock_off(self, ahead: i64) -> String {
-        let span = std::time::Duration::from_secs(ahead.unsigned_abs());
-        let span = self.span(span);
-        if ahead > 0 { self.app_is_ahead(&span) } else { self.app_is_behind(&span) }
-    }
-}

@@ -13,7 +13,7 @@ words! {
     check_ok => "Fine", "In Ordnung";
     check_info => "For information", "Zur Kenntnis";
     check_warning => "Warning", "Warnung";
-    check_problem => "Problem", "Problem";
+    check_problem => "Problem", "Fehler";
     checks_found(problems: usize, warnings: usize) => "Checks with a problem: {problems}. With a warning: {warnings}.",
         "Prüfungen mit einem Problem: {problems}. Mit einer Warnung: {warnings}.";
     checks_are_fine(count: usize) => "All {count} checks are fine.", "Alle {count} Prüfungen sind in Ordnung.";
