@@ -102,9 +102,7 @@ globalThis.checks = (() => {
       const { borderTopStyle, borderTopWidth, textDecorationLine, color } = getComputedStyle(e);
       const { color: around } = getComputedStyle(e.parentElement);
       const hasFrame = borderTopStyle !== "none" && parseFloat(borderTopWidth) >= 1;
-      // A box to tick is drawn by the browser, which knows these colours.
-      const isBox = e.matches("input[type=checkbox]");
-      const isMarked = hasFrame || isBox || textDecorationLine.includes("underline") || e.localName === "summary" || color !== around;
+      const isMarked = hasFrame || textDecorationLine.includes("underline") || e.matches("summary, [type=checkbox], [type=radio]") || color !== around;
       if (!isMarked) wrong.push(`${name(e)} looks like text`);
     }
     for (const e of all()) {
