@@ -1,6 +1,6 @@
 //! The store in the hands of an administrator with Debian's `sqlite3`: readable, without a secret to be read,
 //! and a change that is typed there is heard by the gate that runs.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     path::Path,

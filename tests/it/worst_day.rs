@@ -1,5 +1,5 @@
 //! The worst days, one each: what was lost, what an attacker did with it, how its owner is back at work.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
