@@ -2,9 +2,13 @@
 //!
 //! What these mean is decided in `gate`; where they are kept, in `store`.
 
+mod person;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+pub use person::{ByRequirement, GroupName, GroupNameError, Means, Person, Requirement, Shown};
 
 use crate::time::Timestamp;
 
@@ -386,6 +390,10 @@ pub struct Session {
     pub user: UserId,
     /// How they signed in.
     pub method: Method,
+    /// Whether a password went with it.
+    pub password: bool,
+    /// Whether the key that was shown is on one device only.
+    pub device_bound: bool,
     /// What it is good for.
     pub scope: Scope,
     /// When they signed in.
@@ -400,6 +408,14 @@ pub struct Session {
     pub user_agent: String,
     /// When and why it ended, if so.
     pub ended: Option<(Timestamp, EndReason)>,
+}
+
+impl Session {
+    /// What was shown at its sign-in.
+    #[must_use]
+    pub const fn shown(&self) -> Shown {
+        Shown { method: self.method, password: self.password, device_bound: self.device_bound }
+    }
 }
 
 /// What a session is good for.
@@ -444,12 +460,21 @@ pub enum EndReason {
     Expired,
     /// What it was good for is done: another session took its place.
     Replaced,
+    /// It does not meet what is demanded of its user, or no longer.
+    Policy,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::SignOut, Self::Revoked, Self::Disabled, Self::Idle, Self::Expired, Self::Replaced];
+    pub const ALL: [Self; 7] = [
+        Self::SignOut,
+        Self::Revoked,
+        Self::Disabled,
+        Self::Idle,
+        Self::Expired,
+        Self::Replaced,
+        Self::Policy,
+    ];
 
     /// The word for it in the store, in logs and in JSON.
     #[must_use]
@@ -461,6 +486,7 @@ impl EndReason {
             Self::Idle => "idle",
             Self::Expired => "expired",
             Self::Replaced => "replaced",
+            Self::Policy => "policy",
         }
     }
 }

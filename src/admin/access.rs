@@ -1,7 +1,9 @@
 //! `pvegate access explain`: which rule decides about an address, a person or a token, and a call.
 //!
 //! Every question is put to the function that the running gate puts it to; here only the facts are made
-//! up, and the answers told.
+//! up, and the answers told. What policies demand of a user is in `policies`.
+
+mod policies;
 
 use std::{net::IpAddr, path::Path, sync::Arc};
 
@@ -33,7 +35,8 @@ pub(super) enum Verb {
     ///
     /// By the configuration file and the store as they are now: the address, then
     /// the sign-in of a user or the rules of an API token, then the call. A user is
-    /// taken to have signed in, and a token's secret to be right. Limits on how
+    /// taken to have signed in by the best of their methods, and is judged by the
+    /// policies that apply there; a token's secret is taken to be right. Limits on how
     /// often are not asked. Exit code 0 whichever the answer.
     #[command(verbatim_doc_comment)]
     Explain(Box<Question>),
@@ -112,17 +115,22 @@ pub(super) fn run(verb: &Verb, config: &Path, output: &Output) -> Result<(), Fai
     let mut desk = Desk::open(config, output)?;
     let ip = question.address.to_canonical();
     let mut steps = vec![source(&mut desk, ip)?];
+    let mut demands = serde_json::Value::Null;
     if !steps.iter().any(|step| step.outcome.decides()) {
         match &question.token {
             Some(token) => steps.push(by_token(&desk, ip, token, question)),
-            None => steps.extend(by_session(&mut desk, ip, question)?),
+            None => {
+                let (more, object) = by_session(&mut desk, ip, question)?;
+                steps.extend(more);
+                demands = object;
+            }
         }
     }
-    tell(question, &steps, output);
+    tell(question, &steps, &demands, output);
     Ok(())
 }
 
-fn tell(question: &Question, steps: &[Step], output: &Output) {
+fn tell(question: &Question, steps: &[Step], demands: &serde_json::Value, output: &Output) {
     let decided = steps.iter().find(|step| step.outcome.decides());
     let verdict = decided.map_or("refused", |step| step.outcome.word());
     let object = |step: &Step| json!({ "asked": step.asked, "by": step.by, "outcome": step.outcome.word(), "why": step.why });
@@ -135,6 +143,7 @@ fn tell(question: &Question, steps: &[Step], output: &Output) {
         "verdict": verdict,
         "decided_by": decided.map(|step| step.by.as_str()),
         "why": decided.map(|step| step.why.as_str()),
+        "demands": demands,
         "steps": steps.iter().map(object).collect::<Vec<_>>(),
     });
     output.data(&whole, || {
@@ -216,20 +225,35 @@ fn by_token(desk: &Desk, client: IpAddr, token: &TokenId, question: &Question) -
 }
 
 /// The way of sessions.
-fn by_session(desk: &mut Desk, ip: IpAddr, question: &Question) -> Result<Vec<Step>, Failure> {
+fn by_session(
+    desk: &mut Desk,
+    ip: IpAddr,
+    question: &Question,
+) -> Result<(Vec<Step>, serde_json::Value), Failure> {
     let mut steps = Vec::new();
+    let mut demands = serde_json::Value::Null;
     let (session, role) = match &question.user {
         None => (SessionFact::None(CookieError::Absent), Role::User),
         Some(name) => {
             let user = desk.user(name)?;
-            let (fact, step) = account(&user);
+            let (mut fact, step) = account(&user);
             steps.push(step);
             steps.extend(codes(desk, ip, name)?);
+            if fact == SessionFact::Alive
+                && let Some(person) = desk.store.person(user.id)?
+            {
+                let demanded = policies::demanded(desk, ip, &person);
+                steps.push(demanded.step);
+                demands = demanded.object;
+                fact = demanded.session;
+            }
             (fact, user.role)
         }
     };
-    steps.push(call(desk, question, session, role));
-    Ok(steps)
+    if !steps.iter().any(|step| step.outcome.decides()) {
+        steps.push(call(desk, question, session, role));
+    }
+    Ok((steps, demands))
 }
 
 fn account(user: &User) -> (SessionFact, Step) {

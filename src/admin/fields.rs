@@ -256,6 +256,7 @@ macro_rules! person {
         &[
             field("name", "name of the user"),
             field("admin", "whether they are an administrator of the gate"),
+            field("groups", "the groups they are in, by which policies name people"),
             field(
                 "state",
                 "active, disabled, invited, invitation-expired, invitation-revoked or not-invited",

@@ -18,6 +18,7 @@ mod exit;
 mod factor;
 mod fields;
 mod fingerprint;
+mod group;
 mod healthcheck;
 mod invite;
 mod manual;

@@ -8,7 +8,7 @@ use super::{
     session,
 };
 use crate::{
-    account::{Authenticator, Credential, CredentialKind, Invitation, Role, User, UserName},
+    account::{Authenticator, Credential, CredentialKind, GroupName, Invitation, Role, User, UserName},
     gate::lockout::{self, Refusal, Standing},
     store::{Entry, GuessedAt, Happened, RecoveryCodes, Store as _},
     time::Timestamp,
@@ -28,6 +28,7 @@ pub(super) struct Wanted {
 /// Somebody, with what lists tell of them.
 struct Person {
     user: User,
+    groups: Vec<GroupName>,
     authenticators: Vec<Authenticator>,
     credentials: Vec<Credential>,
     codes: RecoveryCodes,
@@ -41,6 +42,7 @@ impl Person {
         let credentials = desk.store.credentials(user.id)?;
         let invitation = desk.store.latest_invitation(user.id)?;
         let codes = desk.store.recovery_codes(user.id)?;
+        let groups = desk.store.person(user.id)?.map(|person| person.groups).unwrap_or_default();
         let by_app = authenticators.iter().filter_map(|app| app.last_used_at);
         let last_sign_in_at = by_app.chain(credentials.iter().filter_map(|key| key.last_used_at)).max();
         let state = match (user.disabled_at, authenticators.is_empty() && credentials.is_empty()) {
@@ -48,7 +50,7 @@ impl Person {
             (None, false) => State::Active,
             (None, true) => State::pending(invitation.as_ref(), desk.now),
         };
-        Ok(Self { user, authenticators, credentials, codes, state, last_sign_in_at })
+        Ok(Self { user, groups, authenticators, credentials, codes, state, last_sign_in_at })
     }
 
     /// Whether there is a method that signs them in by itself: a security key is asked for after one.
@@ -64,6 +66,7 @@ impl Person {
         json!({
             "name": self.user.name.as_str(),
             "admin": self.user.role == Role::Admin,
+            "groups": self.groups.iter().map(GroupName::as_str).collect::<Vec<_>>(),
             "state": self.state.word(),
             "invited_until": self.state.invited_until().map(|at| at.to_string()),
             "passkeys": self.count(CredentialKind::Passkey),

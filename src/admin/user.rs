@@ -9,12 +9,13 @@ use serde_json::json;
 use super::{
     Desk, Exit, Failure,
     choice::choice,
+    group,
     invite::{self, parse_ttl},
     output::Output,
     person, user_change, user_state,
 };
 use crate::{
-    account::{InvitationPurpose, Role, UserName},
+    account::{GroupName, InvitationPurpose, Role, UserName},
     audit::{Action, Event, Outcome},
     store::{Added, Store as _},
 };
@@ -31,6 +32,9 @@ pub(super) enum Verb {
         /// May invite, disable and unlock others.
         #[arg(long)]
         admin: bool,
+        /// A group to put them into; can be given several times.
+        #[arg(long, value_name = "GROUP")]
+        group: Vec<GroupName>,
         /// Print no link; `pvegate invite` makes one later.
         #[arg(long)]
         no_invite: bool,
@@ -54,6 +58,13 @@ pub(super) enum Verb {
         /// Whom, e.g. alice
         name: UserName,
     },
+    /// Say which groups somebody is in, and change that.
+    ///
+    /// Policies name people by their groups; a change reaches the running gate
+    /// within a second, and a session that does not meet what is demanded of its
+    /// user then ends. A group exists while somebody is in it.
+    #[command(verbatim_doc_comment)]
+    Group(group::Change),
     /// Forget the wrong codes of an account.
     ///
     /// Codes then work again on devices that never signed in. Known devices,
@@ -137,11 +148,12 @@ pub(super) enum Verb {
 pub(super) fn run(verb: Verb, config: &Path, output: &Output) -> Result<(), Failure> {
     let mut desk = Desk::open(config, output)?;
     match verb {
-        Verb::Add { name, admin, no_invite, ttl } => {
-            add(&mut desk, &name, admin, (!no_invite).then_some(ttl), output)
+        Verb::Add { name, admin, group, no_invite, ttl } => {
+            add(&mut desk, &name, admin, &group, (!no_invite).then_some(ttl), output)
         }
         Verb::List(wanted) => person::list(&mut desk, wanted, output),
         Verb::Show { name } => person::show(&mut desk, &name, output),
+        Verb::Group(change) => group::run(&mut desk, &change, output),
         Verb::Unlock { name } => user_state::unlock(&mut desk, &name, output),
         Verb::Disable { name, reason } => user_state::disable(&mut desk, &name, reason, output),
         Verb::Enable { name } => user_state::enable(&mut desk, &name, output),
@@ -155,6 +167,7 @@ fn add(
     desk: &mut Desk,
     name: &UserName,
     admin: bool,
+    groups: &[GroupName],
     invite: Option<Duration>,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -167,6 +180,7 @@ fn add(
             return Err(Failure::new(Exit::Refused, message));
         }
     };
+    desk.store.regroup(user.id, groups, &[])?;
     desk.audit.record(&Event::new(Action::UserAdd, Outcome::Success).of(name));
     output.talk(&format!("added {name}{}", if admin { ", an administrator" } else { "" }));
     match invite {

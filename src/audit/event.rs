@@ -103,6 +103,8 @@ pub enum Action {
     Panic,
     /// A user was added.
     UserAdd,
+    /// A user joined or left groups.
+    UserGroup,
     /// What was guessed at a user's codes was forgotten.
     UserUnlock,
     /// A user may not sign in any more.
@@ -207,6 +209,7 @@ impl Action {
             Self::IntrusionReport => "intrusion-report",
             Self::Panic => "panic",
             Self::UserAdd => "user-add",
+            Self::UserGroup => "user-group",
             Self::UserUnlock => "user-unlock",
             Self::UserDisable => "user-disable",
             Self::UserEnable => "user-enable",
@@ -250,6 +253,7 @@ impl Action {
             | Self::FactorRemove
             | Self::RecoveryRenew
             | Self::Panic
+            | Self::UserGroup
             | Self::UserUnlock
             | Self::UserDisable
             | Self::UserEnable
@@ -311,6 +315,7 @@ impl From<EndReason> for Reason {
             EndReason::Idle => "idle",
             EndReason::Expired => "expired",
             EndReason::Replaced => "replaced",
+            EndReason::Policy => "policy",
         };
         Self { word, text: reason.as_str().to_owned() }
     }

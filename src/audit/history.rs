@@ -73,6 +73,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             | Action::BanRemove
             | Action::UserAdd
             | Action::UserDelete
+            | Action::UserGroup
             | Action::UpstreamFailure
             | Action::UpstreamSignIn
             | Action::NodeDown

@@ -125,7 +125,7 @@ impl Check<'_> {
     }
 
     /// Every element of a list, each by `parse`, which says what is wrong with one.
-    fn all<T>(
+    pub(super) fn all<T>(
         &mut self,
         key: &Key,
         code: Code,

@@ -17,6 +17,7 @@ use super::{
     file::{File, Value, nearest},
     form,
     keys::{self, Key},
+    policy,
     problem::{Code, Place, Problem, quoted},
     take::{Check, Found},
 };
@@ -49,6 +50,11 @@ pub(super) fn check(
     let networks = check.networks(environment.container);
     let session = check.session();
     let auth = check.auth();
+    let policies = check.policies(&policy::Beside {
+        session: session.as_ref(),
+        auth: auth.as_ref(),
+        public_url: public_url.as_ref().map(|url| &url.value),
+    });
     let api_rules = check.api_rules();
     let connection = check.connection();
     let form_silence = check.duration(&keys::BODY);
@@ -93,6 +99,7 @@ pub(super) fn check(
             form_silence: form_silence?.value,
             aliases: aliases?,
             api_rules: api_rules?,
+            policies: policies?,
         },
         pages: pages?,
         upstream: upstream?,

@@ -157,6 +157,11 @@ pub const TABLES: &[Table] = &[
     once("session", "How long a sign-in lasts."),
     once("auth", "By what people sign in."),
     repeated(
+        "policy",
+        "What is demanded of some people, or of all, beyond [auth] and [session]. All policies that apply hold\n\
+         together, and of each demand the strictest: one policy more never lets anybody do more.",
+    ),
+    repeated(
         "api.rule",
         "What one API token of Proxmox VE may do. Without a rule no token passes: Proxmox VE asks no second\n\
          factor of tokens. `pvegate api add` writes a rule, with the hash of the secret.",
@@ -283,6 +288,39 @@ keys! {
     PASSWORD "auth.password" Kind::Choice(&["off", "with-totp"]), Some(r#""off""#), None,
         "with-totp: a password of the gate's own goes with each code of an authenticator app.\n\
          off: the code is enough, and Proxmox VE asks for its own password afterwards.";
+
+    POLICY_NAME "policy.name" Kind::Text, None, Some(r#""administrators""#),
+        "What reports call it. People see what is demanded, never this.";
+    POLICY_USERS "policy.users" Kind::List, Some("[]"), None,
+        "Users whom it concerns. [] is everybody. Of users, groups and networks all that are given must fit.";
+    POLICY_GROUPS "policy.groups" Kind::List, Some("[]"), Some(r#"["admins"]"#),
+        "Groups whose members it concerns. [] is everybody. `pvegate user group` puts people into groups.";
+    POLICY_NETWORKS "policy.networks" Kind::List, Some("[]"), None,
+        "Networks from which it concerns them. [] is everywhere.";
+    POLICY_REQUIRE "policy.require" Kind::Choice(&["any", "password+totp", "passkey", "security-key", "two-keys"]),
+        Some(r#""any""#), Some(r#""two-keys""#),
+        "What a sign-in has to show.\n\
+         password+totp: a password beside the code of an app, or what follows here.\n\
+         passkey: a passkey, or a security key after a code. Neither can be phished.\n\
+         security-key: one that stays on its device: a security key after a code, or a passkey that is not synced.\n\
+         two-keys: a passkey or security key, and at least two of them enrolled.\n\
+         Whoever has it must use it; whoever has not gets a session that may only enrol it, once grace is over.\n\
+         A recovery code only ever opens such a session.";
+    POLICY_GRACE "policy.grace" Kind::Text, Some(r#""""#), Some(r#""14d""#),
+        "How long somebody who has another sign-in method may be without it, from when that was first found.\n\
+         It does not begin again when somebody gives a key up. \"\": not at all.";
+    POLICY_LIFETIME "policy.lifetime" Kind::Text, Some(r#""""#), Some(r#""8h""#),
+        "A lifetime shorter than session.lifetime. \"\": no other.";
+    POLICY_IDLE "policy.idle" Kind::Text, Some(r#""""#), Some(r#""30m""#),
+        "The same for session.idle.";
+    POLICY_CONSOLE_IDLE "policy.console_idle" Kind::Text, Some(r#""""#), Some(r#""2h""#),
+        "The same for session.console_idle.";
+    POLICY_ALLOW "policy.allow" Kind::List, Some("[]"), Some(r#"["10.0.0.0/8"]"#),
+        "Networks from which these people may sign in and work at all. [] is everywhere. access.allow must admit\n\
+         them too. A session that is used from elsewhere ends.";
+    POLICY_BIND "policy.bind" Kind::Choice(&["none", "network", "address"]), Some(r#""none""#), None,
+        "Whether a session ends when it is used from elsewhere than it was opened: from another network (an IPv4\n\
+         /24, an IPv6 /64) or another address. People with changing addresses sign in often then.";
 
     RULE_TOKEN "api.rule.token" Kind::Text, None, Some(r#""automation@pve!backup""#),
         "The token, as Proxmox VE names it under Datacenter, Permissions, API Tokens.";

@@ -18,6 +18,7 @@ mod form;
 mod keys;
 mod listen;
 mod nodes;
+mod policy;
 mod problem;
 mod reference;
 mod schema;

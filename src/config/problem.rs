@@ -74,6 +74,7 @@ codes! {
     BadTime "E0217" "A point in time is a date, a time and an offset (RFC 3339), such as 2027-01-31T00:00:00Z."
     BadAlias "E0218" "An alias is a host name or an address, perhaps with a port (443 if none), as clients write it into the Host field."
     BadCollector "E0225" "A syslog collector is udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT."
+    BadName "E0226" "A name of a user or group is 1 to 32 of a-z, 0-9, `.`, `_` and `-`; that of a policy is one short line."
     NoTrust "E0301" "The gate never speaks to an upstream whose certificate it cannot check: it needs the certificate's fingerprint or the authority that issued it."
     TwoTrusts "E0302" "Both a fingerprint and an authority are set. They answer the same question, and it must be clear which one decides."
     NoCertificate "E0303" "With tls.source = \"files\" the gate needs to know the files."
@@ -86,6 +87,10 @@ codes! {
     NeverGood "E0310" "The rule ends before it begins."
     TwoUpstreams "E0311" "One node stands under `[upstream]`; the nodes of a cluster each have a `[[upstream.node]]`. Both at once leave open which ones serve."
     SameNode "E0312" "The same node is listed twice. Each node of a cluster has one [[upstream.node]]."
+    PolicyForNothing "E0313" "A policy demands something: a sign-in that is strong enough (require), sessions that end earlier, networks to work from. One that demands nothing would only look as if it did."
+    PolicyUnmeetable "E0314" "What the policy requires is switched off by other settings, so that everybody whom it concerns would be locked out."
+    PolicyLonger "E0315" "A policy only takes. All policies that apply hold together, beside [session], and the shortest limit wins; a longer one would have no effect."
+    SameName "E0316" "Reports name a policy by its name, so each has its own."
     NoPeers "E0321" "Where the PROXY protocol is spoken, only listed peers may connect; with none listed, nobody could."
     TrustsEverybody "E0322" "A trusted peer says who its clients are, and is believed. If that is everybody, the lists of networks, the limits and the audit log mean nothing."
     PublicAddress "W0401" "Passkeys are bound to a host name; a browser refuses to make or use one on an address. One-time codes still work."
@@ -93,6 +98,7 @@ codes! {
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."
     NoEffect "W0404" "The key is set, and another setting makes it have no effect."
     UpstreamIsSelf "W0405" "The upstream has the host and port of the public URL. Unless the gate's host resolves that name differently, the gate would forward to itself."
+    PolicyShutsOut "W0406" "The networks that the policy is for and those that it allows have nothing in common: whoever it concerns is refused there. That can be meant; deny in [access] does the same for everybody."
 }
 
 impl Code {
@@ -141,6 +147,16 @@ impl Place {
                 width: 1,
             },
             Self::Variable { .. } | Self::File { .. } | Self::Default { .. } => self.clone(),
+        }
+    }
+
+    /// The file and the line, for reports.
+    pub(super) fn line(&self) -> String {
+        match self {
+            Self::Text { file, line, .. } => format!("{file}:{line}"),
+            Self::Variable { name, .. } => name.clone(),
+            Self::File { file } => file.clone(),
+            Self::Default { key, .. } => (*key).to_owned(),
         }
     }
 

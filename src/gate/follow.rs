@@ -97,6 +97,7 @@ impl Gate {
             let now = self.clock.now();
             self.ban_offenders(now).await;
             self.end_what_is_over(now).await;
+            self.note_demands(now).await;
             self.write_history().await;
             if written.elapsed() >= WRITE_ACTIVITY {
                 written = Instant::now();
@@ -138,6 +139,23 @@ impl Gate {
         }
     }
 
+    /// Writes down who was found without what is demanded: their grace runs from now on, also after a
+    /// restart.
+    async fn note_demands(&self, now: Timestamp) {
+        let found = self.sessions.take_found_lacking();
+        if found.is_empty() {
+            return;
+        }
+        let noted = found.clone();
+        let written = self.store.call(move |store| {
+            noted.iter().try_for_each(|(user, requirement)| store.demand(*user, *requirement, now))
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(error = %error, "since when something is demanded could not be written down");
+            self.sessions.put_back_found_lacking(found);
+        }
+    }
+
     /// Makes a new key when the newest has signed for long enough. Older ones verify until nothing that
     /// they signed can be alive, so nobody is signed out.
     async fn rotate_cookie_keys(&self, now: Timestamp) {
@@ -157,6 +175,8 @@ impl Gate {
     }
 
     async fn hear(&self, follower: &StoreThread, pending: &mut VecDeque<Change>) -> Result<(), StoreError> {
+        // Whoever signed in a moment ago may have been read before a change that was heard before that.
+        pending.extend(self.sessions.take_newcomers().into_iter().map(Change::User));
         pending.extend(follower.call(|store| store.changes()).await?);
         while let Some(change) = pending.front() {
             self.take_in(follower, change).await?;
@@ -182,16 +202,16 @@ impl Gate {
                 Err(error) => return Err(error),
             },
             Change::User(id) => {
-                let user = follower.call(move |store| store.user(id)).await;
-                let user = match user {
-                    Ok(user) => user,
+                let person = follower.call(move |store| store.person(id)).await;
+                let person = match person {
+                    Ok(person) => person,
                     Err(StoreError::Corrupt { found, expected }) => {
                         tracing::error!(found, expected, "a user can't be read, and is treated as gone");
                         None
                     }
                     Err(error) => return Err(error),
                 };
-                self.sessions.user_changed(id, user.as_ref());
+                self.sessions.user_changed(id, person.as_ref(), self.clock.now());
             }
             Change::CookieKeys => {
                 let sealed = follower.call(|store| store.cookie_keys()).await?;

@@ -7,7 +7,13 @@
 //! - *idle*: requests are refused; consoles have a limit of their own, so that a long upgrade can be
 //!   watched; transfers finish.
 //! - *expired*: consoles close; transfers finish.
-//! - *signed out, revoked, disabled*: everything is cut.
+//! - *signed out, revoked, disabled, policy*: everything is cut.
+//!
+//! What policies demand of a session is judged when it comes in, when the policies or something about its
+//! owner change, and when it is used from another address (`demand`); a request from where the last one came
+//! costs a comparison.
+
+mod standing;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,19 +31,25 @@ use super::{
     SessionLimits,
     affinity::{NodeKey, Party, Pin},
     console::{self, Console, ConsoleId, LeadsTo},
+    demand::Policies,
     live_rule::LiveRule,
     session::{self, Times},
 };
 use crate::{
-    account::{EndReason, Method, Role, Scope, Session, SessionId, User, UserId},
+    account::{EndReason, Person, Requirement, Role, Scope, Session, SessionId, Shown, User, UserId},
     time::Timestamp,
 };
+use standing::Terms;
 
 /// The sessions that this gate knows.
 #[derive(Debug)]
 pub struct LiveSessions {
-    limits: SessionLimits,
+    policies: RwLock<Arc<Policies>>,
     by_id: RwLock<HashMap<SessionId, Arc<LiveSession>>>,
+    /// Who was found without what is demanded, and the store does not know.
+    found_lacking: Mutex<HashSet<(UserId, Requirement)>>,
+    /// Owners of sessions that came in lately: what was read about them may be old by now.
+    newcomers: Mutex<HashSet<UserId>>,
     /// Ends and bans heard of lately: a session that is just being taken in must not miss them.
     heard: Mutex<Heard>,
 }
@@ -57,9 +69,9 @@ pub struct LiveSession {
     /// Identifier.
     pub id: SessionId,
     /// Whose it is, as of the sign-in or the last change.
-    user: RwLock<Arc<User>>,
-    /// How they signed in.
-    pub method: Method,
+    person: RwLock<Arc<Person>>,
+    /// What they showed at the sign-in.
+    pub shown: Shown,
     /// What it is good for.
     pub scope: Scope,
     /// From where.
@@ -69,6 +81,7 @@ pub struct LiveSession {
     last_active_at: AtomicI64,
     /// The activity that the store has.
     recorded_activity: AtomicI64,
+    terms: RwLock<Terms>,
     over: watch::Sender<Option<EndReason>>,
     /// Whether the store was told of the end.
     recorded_end: AtomicBool,
@@ -79,27 +92,35 @@ pub struct LiveSession {
 impl LiveSessions {
     /// Without sessions yet.
     #[must_use]
-    pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, by_id: RwLock::default(), heard: Mutex::default() }
+    pub fn new(policies: Policies) -> Self {
+        Self {
+            policies: RwLock::new(Arc::new(policies)),
+            by_id: RwLock::default(),
+            found_lacking: Mutex::default(),
+            newcomers: Mutex::default(),
+            heard: Mutex::default(),
+        }
     }
 
     /// Takes a session in, or finds it where it is in already.
-    pub fn insert(&self, session: &Session, user: User) -> Arc<LiveSession> {
-        let owner = user.id;
+    pub fn insert(&self, session: &Session, person: Person, now: Timestamp) -> Arc<LiveSession> {
+        let owner = person.user.id;
+        let limits = self.policies().session;
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
         let live = by_id
             .entry(session.id)
             .or_insert_with(|| {
                 Arc::new(LiveSession {
                     id: session.id,
-                    user: RwLock::new(Arc::new(user)),
-                    method: session.method,
+                    person: RwLock::new(Arc::new(person)),
+                    shown: session.shown(),
                     scope: session.scope,
                     client: session.client,
                     created_at: session.created_at,
                     expires_at: session.expires_at,
                     last_active_at: AtomicI64::new(session.last_active_at.millis()),
                     recorded_activity: AtomicI64::new(session.last_active_at.millis()),
+                    terms: RwLock::new(Terms { at: session.client, limits, grace_until: None }),
                     over: watch::Sender::new(session.ended.map(|(_, reason)| reason)),
                     recorded_end: AtomicBool::new(session.ended.is_some()),
                     consoles: Mutex::default(),
@@ -115,6 +136,9 @@ impl LiveSessions {
         if heard.banned.contains(&owner) {
             live.end(EndReason::Disabled);
         }
+        drop(heard);
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).insert(owner);
+        self.judge(&live, live.terms().at, now);
         live
     }
 
@@ -122,12 +146,6 @@ impl LiveSessions {
     #[must_use]
     pub fn find(&self, id: SessionId) -> Option<Arc<LiveSession>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-
-    /// How sessions end.
-    #[must_use]
-    pub fn limits(&self) -> &SessionLimits {
-        &self.limits
     }
 
     /// Ends a session that the store says has ended.
@@ -144,34 +162,15 @@ impl LiveSessions {
         }
     }
 
-    /// Takes in what the store says about a user: `None` is one who is gone.
-    pub fn user_changed(&self, id: UserId, user: Option<&User>) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if user.is_some_and(|user| user.disabled_at.is_none()) {
-            heard.banned.remove(&id);
-        } else {
-            heard.banned.insert(id);
-        }
-        drop(heard);
-        for session in self.all().into_iter().filter(|session| session.user().id == id) {
-            match user {
-                Some(user) if user.disabled_at.is_none() => {
-                    *session.user.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(user.clone());
-                }
-                Some(_) | None => session.end(EndReason::Disabled),
-            }
-        }
-    }
-
     /// Looks at every clock and ends here what is over by its times. Takes no store: what must close in time
     /// waits for none. Only a session that seems idle is left for [`LiveSessions::sweep`], since another gate
     /// may know better.
     pub fn look_at_clocks(&self, now: Timestamp) {
         for session in self.all() {
-            session.sweep_consoles(now, &self.limits);
-            if !session.seems_idle(&self.limits, now) {
+            session.sweep_consoles(now);
+            if !session.seems_idle(now) {
                 // Ends it where it is over.
-                let _ = session.alive(&self.limits, now);
+                let _ = session.alive(now);
             }
         }
     }
@@ -183,7 +182,7 @@ impl LiveSessions {
         let mut unheard = Vec::new();
         let mut gone = Vec::new();
         for session in self.all() {
-            let Err(reason) = session.alive(&self.limits, now) else { continue };
+            let Err(reason) = session.alive(now) else { continue };
             // An idle session with an open console goes on in the store, so that whoever ends it there
             // ends the console too.
             if reason == EndReason::Idle && session.consoles() > 0 {
@@ -205,7 +204,7 @@ impl LiveSessions {
 
     /// Sessions that are about to end as idle, as far as this gate knows.
     pub(super) fn seemingly_idle(&self, now: Timestamp) -> Vec<Arc<LiveSession>> {
-        self.all().into_iter().filter(|session| session.seems_idle(&self.limits, now)).collect()
+        self.all().into_iter().filter(|session| session.seems_idle(now)).collect()
     }
 
     /// The activity that the store does not have yet: again and again, until
@@ -266,7 +265,8 @@ impl LiveSessions {
     pub(super) fn count_alive(&self, now: Timestamp) -> usize {
         let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
         let is_alive = |session: &Arc<LiveSession>| {
-            session.over.borrow().is_none() && session::alive(&session.times(), &self.limits, now).is_ok()
+            session.over.borrow().is_none()
+                && session::alive(&session.times(), &session.limits(), now).is_ok()
         };
         by_id.values().filter(|session| is_alive(session)).count()
     }
@@ -280,7 +280,23 @@ impl LiveSession {
     /// Whose session it is.
     #[must_use]
     pub fn user(&self) -> Arc<User> {
-        self.user.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.person().user.clone()
+    }
+
+    /// Whose session it is, and what policies ask about them.
+    #[must_use]
+    pub fn person(&self) -> Arc<Person> {
+        self.person.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it ends.
+    #[must_use]
+    pub fn limits(&self) -> SessionLimits {
+        self.terms().limits
+    }
+
+    fn terms(&self) -> Terms {
+        *self.terms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When they signed in.
@@ -297,8 +313,10 @@ impl LiveSession {
 
     /// The first moment after the absolute limit.
     #[must_use]
-    pub fn expires_at(&self, limits: &SessionLimits) -> Timestamp {
-        self.expires_at.min(self.created_at.plus(limits.lifetime))
+    pub fn expires_at(&self) -> Timestamp {
+        let terms = self.terms();
+        let limit = self.expires_at.min(self.created_at.plus(terms.limits.lifetime));
+        terms.grace_until.map_or(limit, |grace| grace.min(limit))
     }
 
     /// Whether it is alive at `now`. An end, once seen, stays.
@@ -306,13 +324,18 @@ impl LiveSession {
     /// # Errors
     ///
     /// Why it is not.
-    pub fn alive(&self, limits: &SessionLimits, now: Timestamp) -> Result<(), EndReason> {
+    pub fn alive(&self, now: Timestamp) -> Result<(), EndReason> {
         if let Some(reason) = *self.over.borrow()
             && reason != EndReason::Idle
         {
             return Err(reason);
         }
-        match session::alive(&self.times(), limits, now) {
+        let terms = self.terms();
+        if terms.grace_until.is_some_and(|until| now >= until) {
+            self.end(EndReason::Policy);
+            return Err(EndReason::Policy);
+        }
+        match session::alive(&self.times(), &terms.limits, now) {
             Ok(()) => (*self.over.borrow()).map_or(Ok(()), Err),
             Err(reason) => {
                 self.end(reason);
@@ -323,8 +346,9 @@ impl LiveSession {
 
     /// Whether it is about to end as idle, as far as this gate knows: another gate on the store may have
     /// seen its owner at work.
-    pub(super) fn seems_idle(&self, limits: &SessionLimits, now: Timestamp) -> bool {
-        self.over.borrow().is_none() && session::alive(&self.times(), limits, now) == Err(EndReason::Idle)
+    pub(super) fn seems_idle(&self, now: Timestamp) -> bool {
+        self.over.borrow().is_none()
+            && session::alive(&self.times(), &self.limits(), now) == Err(EndReason::Idle)
     }
 
     fn times(&self) -> Times {
@@ -372,9 +396,10 @@ impl LiveSession {
         consoles.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn sweep_consoles(&self, now: Timestamp, limits: &SessionLimits) {
+    fn sweep_consoles(&self, now: Timestamp) {
+        let limits = self.limits();
         for console in self.open_ones() {
-            console.look_at_clock(now, limits);
+            console.look_at_clock(now, &limits);
         }
     }
 }
@@ -384,7 +409,11 @@ fn gravity(reason: EndReason) -> u8 {
     match reason {
         EndReason::Idle => 0,
         EndReason::Expired => 1,
-        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled | EndReason::Replaced => 2,
+        EndReason::SignOut
+        | EndReason::Revoked
+        | EndReason::Disabled
+        | EndReason::Replaced
+        | EndReason::Policy => 2,
     }
 }
 
@@ -573,7 +602,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::account::UserName;
+    use crate::{
+        account::{ByRequirement, Means, Method, UserName},
+        gate::AuthRules,
+    };
 
     const HOUR: i64 = 3600;
 
@@ -587,16 +619,24 @@ mod tests {
         Timestamp::from_secs(secs)
     }
 
+    fn person(user: User) -> Person {
+        let means = Means { apps: 1, ..Means::default() };
+        Person { user: Arc::new(user), groups: Vec::new(), means, demanded: ByRequirement::default() }
+    }
+
     fn sessions() -> (LiveSessions, Arc<LiveSession>) {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let limits = SessionLimits { lifetime: hours(12), idle: hours(1), console_idle: hours(4) };
-        let sessions = LiveSessions::new(limits);
+        let auth = AuthRules { passkey: true, totp: true, recovery: true, password: false };
+        let sessions = LiveSessions::new(Policies { session: limits, auth, rules: Vec::new() });
         let name: UserName = "alice".parse().unwrap();
         let user = User { id: UserId(1), name, role: Role::User, created_at: at(0), disabled_at: None };
         let session = Session {
             id: SessionId([1; 32]),
             user: UserId(1),
             method: Method::Totp,
+            password: false,
+            device_bound: false,
             scope: Scope::Full,
             created_at: at(0),
             expires_at: at(12 * HOUR),
@@ -605,19 +645,19 @@ mod tests {
             user_agent: String::new(),
             ended: None,
         };
-        let live = sessions.insert(&session, user);
+        let live = sessions.insert(&session, person(user), at(0));
         (sessions, live)
     }
 
     #[test]
     fn an_idle_session_stays_over_even_if_a_console_is_used_again() {
-        let (sessions, session) = sessions();
+        let (_, session) = sessions();
         let console = Lease::new(session.clone()).open_console(&http::Method::GET, None, at(0));
 
-        assert_eq!(session.alive(sessions.limits(), at(HOUR)), Err(EndReason::Idle));
+        assert_eq!(session.alive(at(HOUR)), Err(EndReason::Idle));
         console.touch(at(HOUR + 1));
 
-        assert_eq!(session.alive(sessions.limits(), at(HOUR + 2)), Err(EndReason::Idle));
+        assert_eq!(session.alive(at(HOUR + 2)), Err(EndReason::Idle));
     }
 
     #[tokio::test]
@@ -653,7 +693,7 @@ mod tests {
 
         assert_eq!(first.over().await, ConsoleOver::Closed);
         assert_eq!(second.console.ended(), None);
-        assert_eq!(session.alive(sessions.limits(), at(3)), Ok(()));
+        assert_eq!(session.alive(at(3)), Ok(()));
         drop(first);
         assert_eq!(sessions.consoles().len(), 1);
         assert!(!sessions.close_console(told[0].id), "it is gone");
@@ -685,7 +725,7 @@ mod tests {
         assert_eq!(console.over().await, ConsoleOver::Session(EndReason::Expired));
         assert!(!lease.is_transfer_over());
         let user = User { disabled_at: Some(at(0)), ..(*session.user()).clone() };
-        sessions.user_changed(UserId(1), Some(&user));
+        sessions.user_changed(UserId(1), Some(&person(user)), at(12 * HOUR));
         assert!(lease.is_transfer_over(), "a disabled user's transfer is cut even so");
     }
 

@@ -9,6 +9,7 @@ pub mod api_token;
 pub mod ceremony;
 pub mod console;
 pub mod cookie;
+pub mod demand;
 mod drift;
 mod json;
 pub mod live;
@@ -87,6 +88,16 @@ pub struct Settings {
     pub aliases: Vec<Alias>,
     /// What API tokens may do; none means none.
     pub api_rules: Vec<api_token::Rule>,
+    /// What is demanded of people beyond this, in the order of the file.
+    pub policies: Vec<demand::Policy>,
+}
+
+impl Settings {
+    /// What is demanded of people.
+    #[must_use]
+    pub fn policies(&self) -> demand::Policies {
+        demand::Policies { session: self.session, auth: self.auth, rules: self.policies.clone() }
+    }
 }
 
 /// By what people may sign in.
@@ -228,16 +239,17 @@ impl Gate {
                 }
                 let mut sessions = Vec::new();
                 for session in store.live_sessions(now)? {
-                    if let Some(user) = store.user(session.user)?.filter(|user| user.disabled_at.is_none()) {
-                        sessions.push((session, user));
+                    let person = store.person(session.user)?;
+                    if let Some(person) = person.filter(|person| person.user.disabled_at.is_none()) {
+                        sessions.push((session, person));
                     }
                 }
                 Ok((keys, sessions))
             })
             .await?;
-        let live = LiveSessions::new(settings.session);
-        for (session, user) in sessions {
-            live.insert(&session, user);
+        let live = LiveSessions::new(settings.policies());
+        for (session, person) in sessions {
+            live.insert(&session, person, now);
         }
         let (bans, homes) = store.call(move |store| Ok((store.bans(now)?, store.homes(now)?))).await?;
         for ban in bans {
@@ -298,7 +310,7 @@ impl Gate {
         if api_token::is_claimed(&head.headers) {
             return self.decide_by_token(client, head, body, now);
         }
-        let visitor = match self.visitor(&head.headers, now).await {
+        let visitor = match self.visitor(client, &head.headers, now).await {
             Ok(visitor) => visitor,
             Err(error) => return Decision::Reply(self.store_failed(&head, now, &error)),
         };
@@ -443,6 +455,11 @@ impl Gate {
         }
     }
 
+    /// Takes other policies: what is open is judged by them at once, what is signed in from now on as well.
+    pub fn set_policies(&self, policies: demand::Policies) {
+        self.sessions.set_policies(policies, self.clock.now());
+    }
+
     /// The pages, for refusals that other stages have found.
     #[must_use]
     pub fn portal(&self) -> &Portal {
@@ -514,7 +531,12 @@ impl Gate {
     }
 
     /// Whose session a request's cookie stands for.
-    async fn visitor(&self, fields: &http::HeaderMap, now: Timestamp) -> Result<Visitor, StoreError> {
+    async fn visitor(
+        &self,
+        client: ClientAddr,
+        fields: &http::HeaderMap,
+        now: Timestamp,
+    ) -> Result<Visitor, StoreError> {
         let nobody = |fact| Visitor { fact, session: None };
         let secret =
             cookie::session_cookie(fields).and_then(|value| self.cookie_keys.verify::<SessionSecret>(value));
@@ -524,17 +546,20 @@ impl Gate {
         };
         let found = match self.sessions.find(id) {
             Some(session) => {
-                if session.seems_idle(self.sessions.limits(), now) {
+                if session.seems_idle(now) {
                     Box::pin(self.hear_of_activity(&session)).await?;
                 }
                 Some(session)
             }
             None => Box::pin(self.stored_session(id)).await?,
         };
+        if let Some(session) = &found {
+            self.sessions.used_from(session, client.ip(), now);
+        }
         Ok(match found {
             None => nobody(SessionFact::Unknown),
             Some(session) => {
-                let fact = match (session.alive(self.sessions.limits(), now), session.scope) {
+                let fact = match (session.alive(now), session.scope) {
                     (Ok(()), Scope::Full) => SessionFact::Alive,
                     (Ok(()), Scope::EnrolOnly) => SessionFact::Enrolling,
                     (Err(reason), _) => SessionFact::Over(reason),
@@ -557,7 +582,7 @@ impl Gate {
     async fn stored_session(&self, id: SessionId) -> Result<Option<Arc<LiveSession>>, StoreError> {
         let found = self.store.call(move |store| match store.session(id)? {
             Some(session) if session.ended.is_none() => {
-                Ok(store.user(session.user)?.map(|user| (session, user)))
+                Ok(store.person(session.user)?.map(|person| (session, person)))
             }
             Some(_) | None => Ok(None),
         });
@@ -571,8 +596,8 @@ impl Gate {
             Err(error) => return Err(error),
         };
         Ok(found
-            .filter(|(_, user)| user.disabled_at.is_none())
-            .map(|(session, user)| self.sessions.insert(&session, user)))
+            .filter(|(_, person)| person.user.disabled_at.is_none())
+            .map(|(session, person)| self.sessions.insert(&session, person, self.clock.now())))
     }
 
     fn store_failed(&self, head: &http::request::Parts, now: Timestamp, error: &StoreError) -> Reply {

@@ -55,7 +55,11 @@ pub fn alive(times: &Times, limits: &SessionLimits, now: Timestamp) -> Result<()
 #[must_use]
 pub fn cuts_transfers(reason: EndReason) -> bool {
     match reason {
-        EndReason::SignOut | EndReason::Revoked | EndReason::Disabled | EndReason::Replaced => true,
+        EndReason::SignOut
+        | EndReason::Revoked
+        | EndReason::Disabled
+        | EndReason::Replaced
+        | EndReason::Policy => true,
         EndReason::Idle | EndReason::Expired => false,
     }
 }

@@ -14,6 +14,8 @@ use crate::names;
 pub enum Route {
     /// Who is signed in, and the way out.
     Home,
+    /// What is demanded of whoever is signed in, and not there yet.
+    Demanded,
     /// The sign-in page and its form.
     SignIn,
     /// Ends the session.
@@ -83,8 +85,9 @@ pub enum Route {
 impl Route {
     /// Every route, with its path and methods, the first that fits. HEAD goes where GET does.
     #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str, &'static [Method]); 33] = [
+    pub const ALL: [(Self, &'static str, &'static [Method]); 34] = [
         (Self::Home,      "/_gate/",           &[Method::GET]),
+        (Self::Demanded,  "/_gate/demanded",   &[Method::GET]),
         (Self::SignIn,    "/_gate/sign-in",    &[Method::GET, Method::POST]),
         (Self::SignOut,   "/_gate/sign-out",   &[Method::POST]),
         (Self::Methods,   "/_gate/methods",    &[Method::GET]),
@@ -138,6 +141,7 @@ impl Route {
             | Self::SecurityKeySignIn => Kind { audience: Audience::Everybody, is_for_script: true },
             Self::SignOut => Kind { audience: Audience::AnySession, is_for_script: false },
             Self::Home
+            | Self::Demanded
             | Self::Methods
             | Self::MethodChange
             | Self::MethodNew

@@ -222,6 +222,8 @@ mod tests {
             id: SessionId([7; 32]),
             user: alice.id,
             method: Method::Totp,
+            password: false,
+            device_bound: false,
             scope: Scope::Full,
             created_at: NOW,
             expires_at: NOW.plus(48 * HOUR),

@@ -11,6 +11,7 @@
 mod ban;
 mod counts;
 mod credentials;
+mod demands;
 mod factors;
 mod history;
 mod invitations;
@@ -40,8 +41,9 @@ pub use thread::StoreThread;
 
 use crate::{
     account::{
-        Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, Invitation,
-        InvitationPurpose, Role, Session, SessionId, TimeStep, User, UserHandle, UserId, UserName,
+        Assertion, Authenticator, Ceremony, Credential, DeviceId, EndReason, Factor, FactorId, GroupName,
+        Invitation, InvitationPurpose, Person, Requirement, Role, Session, SessionId, TimeStep, User,
+        UserHandle, UserId, UserName,
     },
     status::Kept,
     time::Timestamp,
@@ -83,6 +85,27 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// The user of this number, and everything about them that policies ask.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn person(&mut self, id: UserId) -> Result<Option<Person>, StoreError>;
+
+    /// Puts a user into groups and takes them out of others; says whether that changed anything.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn regroup(&mut self, user: UserId, join: &[GroupName], leave: &[GroupName]) -> Result<bool, StoreError>;
+
+    /// Writes down that the user was found without what is demanded, unless that was written before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn demand(&mut self, user: UserId, requirement: Requirement, now: Timestamp) -> Result<(), StoreError>;
 
     /// The user may not sign in any more: their sessions end and their devices are unknown.
     ///
@@ -303,6 +326,13 @@ pub trait Store: Send {
         hashes: &[[u8; 32]],
         now: Timestamp,
     ) -> Result<Spent, StoreError>;
+
+    /// Whether this is an unused recovery code of the user. Nothing is spent.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn has_recovery_code(&mut self, user: UserId, hash: &[u8; 32]) -> Result<bool, StoreError>;
 
     /// Spends a recovery code and opens the session: all or nothing. A code that is not the user's or
     /// was used, or a disabled user, is [`Spent::Before`].

@@ -19,14 +19,14 @@ use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
     GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, Question, QuestionId, RecoveryCodes,
     Removed, Renamed, RoleSet, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried,
-    Unlocked, Use, UserRenamed, ban, counts, credentials, factors, history, invitations, lockout, people,
-    question, recovery, report,
+    Unlocked, Use, UserRenamed, ban, counts, credentials, demands, factors, history, invitations, lockout,
+    people, question, recovery, report,
 };
 use crate::{
     account::{
         Assertion, Authenticator, Ceremony, Credential, CredentialKind, DeviceId, EndReason, Factor,
-        FactorId, Invitation, InvitationPurpose, Method, Role, Scope, Session, SessionId, TimeStep, User,
-        UserHandle, UserId, UserName,
+        FactorId, GroupName, Invitation, InvitationPurpose, Method, Person, Requirement, Role, Scope,
+        Session, SessionId, TimeStep, User, UserHandle, UserId, UserName,
     },
     secret,
     status::Kept,
@@ -211,6 +211,18 @@ impl Store for SqliteStore {
 
     fn user(&mut self, id: UserId) -> Result<Option<User>, StoreError> {
         self.run(|connection| user_by_id(connection, id))
+    }
+
+    fn person(&mut self, id: UserId) -> Result<Option<Person>, StoreError> {
+        self.run(|connection| demands::person(connection, id))
+    }
+
+    fn regroup(&mut self, user: UserId, join: &[GroupName], leave: &[GroupName]) -> Result<bool, StoreError> {
+        self.write(|transaction| demands::regroup(transaction, user, join, leave))
+    }
+
+    fn demand(&mut self, user: UserId, requirement: Requirement, now: Timestamp) -> Result<(), StoreError> {
+        self.write(|transaction| demands::demand(transaction, user, requirement, now))
     }
 
     fn disable_user(&mut self, user: UserId, now: Timestamp) -> Result<Disabled, StoreError> {
@@ -428,6 +440,10 @@ impl Store for SqliteStore {
             recovery::replace(transaction, user, hashes, now)?;
             Ok(Spent::First)
         })
+    }
+
+    fn has_recovery_code(&mut self, user: UserId, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        self.run(|connection| demands::has_recovery_code(connection, user, hash))
     }
 
     fn sign_in_by_recovery_code(&mut self, hash: &[u8; 32], session: &Session) -> Result<Spent, StoreError> {
@@ -765,7 +781,7 @@ fn sqlite_error(path: &Path, source: rusqlite::Error) -> StoreError {
 }
 
 const USER: &str = "id, name, role, created_at, disabled_at";
-const SESSION: &str = "id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason";
+const SESSION: &str = "id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent, ended_at, end_reason, password, device_bound";
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
@@ -800,6 +816,8 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         id: SessionId(row.get(0)?),
         user: UserId(row.get(1)?),
         method: word(row, 2, "a sign-in method", &Method::ALL, Method::as_str)?,
+        password: row.get(11)?,
+        device_bound: row.get(12)?,
         scope: word(row, 3, "a scope", &Scope::ALL, Scope::as_str)?,
         created_at: time(row, 4)?,
         expires_at: time(row, 5)?,
@@ -926,8 +944,9 @@ pub(super) fn end_sessions(
 fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
     transaction.execute(
         "INSERT INTO session
-             (id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (id, user_id, method, scope, created_at, expires_at, last_active_at, client, user_agent,
+              password, device_bound)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             session.id.0,
             session.user.0,
@@ -938,6 +957,8 @@ fn insert_session(transaction: &Transaction<'_>, session: &Session) -> rusqlite:
             session.last_active_at.millis(),
             session.client.to_string(),
             session.user_agent,
+            session.password,
+            session.device_bound,
         ],
     )?;
     Ok(())

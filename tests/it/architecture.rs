@@ -76,6 +76,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "account",
             "accept",
             "admission",
             "audit",

@@ -100,6 +100,8 @@ impl Host {
             id: SessionId([number; 32]),
             user: user.id,
             method: Method::Totp,
+            password: false,
+            device_bound: false,
             scope: Scope::Full,
             created_at,
             expires_at,

@@ -119,6 +119,11 @@ fn keys_that_contradict_each_other_are_told_with_both_places() {
 }
 
 #[test]
+fn what_policies_get_wrong_is_told_by_name() {
+    assert_told("policies.txt", &told_of("policies.toml"));
+}
+
+#[test]
 fn a_single_upstream_beside_the_nodes_of_a_cluster_is_told_with_both_places() {
     assert_told("nodes.txt", &told_of("nodes.toml"));
 }

@@ -35,6 +35,7 @@ mod own_sessions;
 mod passkeys;
 mod people;
 mod people_verbs;
+mod policies;
 mod proxies;
 mod pve_sign_in;
 mod readme;

@@ -271,6 +271,8 @@ fn session(user: UserId, number: u8) -> Session {
         id: SessionId([number; 32]),
         user,
         method: Method::Totp,
+        password: false,
+        device_bound: false,
         scope: Scope::Full,
         created_at: after(number.into()),
         expires_at: after(43_200),

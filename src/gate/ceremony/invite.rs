@@ -108,6 +108,9 @@ pub enum InviteError {
     /// Too late.
     #[error("the invitation has expired")]
     Expired,
+    /// Its holder may not sign in at this address.
+    #[error("the policy admits the user from other networks only")]
+    Elsewhere,
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Gate {
                 .in_session(agreed.session()),
         );
         // On disk first; then here, without waiting for the follower.
-        self.sessions.user_changed(id, None);
+        self.sessions.user_changed(id, None, now);
         let page = pages::PanicDone { user: agreed.user().name.as_str() };
         Ok(self.farewell(self.portal.page(StatusCode::OK, visit.head, now, |look| page.render(look))))
     }

@@ -75,6 +75,7 @@ impl Gate {
                     | SignInError::Password
                     | SignInError::NotACode
                     | SignInError::NoSuchRecoveryCode
+                    | SignInError::NotAdmitted(_)
                     | SignInError::PasskeyWanted => (StatusCode::FORBIDDEN, AppClockFound::NoMatch),
                 }
             }

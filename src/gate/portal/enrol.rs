@@ -17,7 +17,7 @@ use super::{
     pages::{self, MethodKind, MethodRow},
 };
 use crate::{
-    account::{InvitationPurpose, Method, Scope, TimeStep, User, factor_name},
+    account::{InvitationPurpose, Method, Requirement, Scope, Shown, TimeStep, User, factor_name},
     audit::{Action, Event, FailedMethod, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -27,6 +27,7 @@ use crate::{
             password::{self, PasswordError},
             recovery, totp,
         },
+        demand,
     },
     store::{EnrolledBy, StoreError},
     time::Timestamp,
@@ -53,6 +54,8 @@ pub(super) struct Guest {
     recovering: bool,
     /// What the new method replaces.
     pub(super) replaces: Option<MethodRow>,
+    /// What policy wants of them, if it is not theirs to choose.
+    pub(super) wants: Option<Requirement>,
 }
 
 /// What the form of an authenticator app says again.
@@ -76,7 +79,15 @@ impl Guest {
 
     /// Whether a method of this kind is what they came for.
     pub(super) fn may_add(&self, kind: MethodKind) -> bool {
-        self.replaces.as_ref().is_none_or(|old| old.kind == kind)
+        let serves = match (self.wants, kind) {
+            (None | Some(Requirement::PasswordAndTotp), _)
+            | (_, MethodKind::Passkey | MethodKind::SecurityKey) => true,
+            (
+                Some(Requirement::Passkey | Requirement::SecurityKey | Requirement::TwoKeys),
+                MethodKind::App,
+            ) => false,
+        };
+        serves && self.replaces.as_ref().is_none_or(|old| old.kind == kind)
     }
 
     fn replaced_name(&self) -> Option<&str> {
@@ -112,7 +123,7 @@ impl Gate {
     /// The visitor's session, if it may enrol and nothing else.
     fn enrolling_session(&self, visit: &Visit<'_>) -> Option<EnrolledBy> {
         let session = visit.session.as_ref()?;
-        let alive = session.alive(self.sessions.limits(), visit.now).is_ok();
+        let alive = session.alive(visit.now).is_ok();
         (alive && session.scope == Scope::EnrolOnly).then_some(EnrolledBy::Session(session.id))
     }
 
@@ -145,6 +156,7 @@ impl Gate {
             totp: self.settings.auth.totp && guest.may_add(MethodKind::App),
             security_key: self.settings.auth.totp && guest.may_add(MethodKind::SecurityKey),
             replaces: guest.replaced_name(),
+            wants: guest.wants,
             trouble,
         };
         self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look))
@@ -176,12 +188,41 @@ impl Gate {
         visit: &Visit<'_>,
         by: EnrolledBy,
     ) -> Result<Result<Guest, InviteError>, StoreError> {
+        let chooses = matches!(by, EnrolledBy::Proof { .. });
+        let mut guest = match self.permitted(visit, by).await? {
+            Ok(guest) => guest,
+            Err(error) => return Ok(Err(error)),
+        };
+        if chooses {
+            return Ok(Ok(guest));
+        }
+        let id = guest.user.id;
+        let Some(person) = self.store.call(move |store| store.person(id)).await? else {
+            return Ok(Err(InviteError::Unknown));
+        };
+        let (policies, ip) = (self.sessions.policies(), visit.client.ip());
+        let demands = policies.demands_on(&person, ip);
+        if !demands.allowed {
+            return Ok(Err(InviteError::Elsewhere));
+        }
+        let facts = policies.facts(&person, Shown::plain(Method::Recovery), ip, ip);
+        guest.wants = demand::wanted(&demands, &facts, visit.now);
+        Ok(Ok(guest))
+    }
+
+    /// Whoever may enrol by this, whatever policy wants of them.
+    async fn permitted(
+        &self,
+        visit: &Visit<'_>,
+        by: EnrolledBy,
+    ) -> Result<Result<Guest, InviteError>, StoreError> {
         match by {
             EnrolledBy::Invitation(token_hash) => self.invited(token_hash, visit.now).await,
             EnrolledBy::Session(_) if self.enrolling_session(visit).as_ref() == Some(&by) => {
                 Ok(match &visit.session {
                     Some(session) => {
-                        Ok(Guest { by, user: (*session.user()).clone(), recovering: false, replaces: None })
+                        let user = (*session.user()).clone();
+                        Ok(Guest { by, user, recovering: false, replaces: None, wants: None })
                     }
                     None => Err(InviteError::Unknown),
                 })
@@ -191,7 +232,7 @@ impl Gate {
                 let Some(session) = visit.session.as_ref().filter(|session| {
                     session.id == id
                         && session.scope == Scope::Full
-                        && session.alive(self.sessions.limits(), visit.now).is_ok()
+                        && session.alive(visit.now).is_ok()
                         && visit.now < once.expires_at
                 }) else {
                     return Ok(Err(InviteError::Expired));
@@ -204,7 +245,7 @@ impl Gate {
                     },
                 };
                 let user = (*session.user()).clone();
-                Ok(Ok(Guest { by, user, recovering: false, replaces }))
+                Ok(Ok(Guest { by, user, recovering: false, replaces, wants: None }))
             }
         }
     }
@@ -232,6 +273,7 @@ impl Gate {
                 user,
                 recovering: invitation.purpose == InvitationPurpose::Recover,
                 replaces: None,
+                wants: None,
             }),
             (Ok(_), Some(_) | None) => Err(InviteError::Unknown),
         })
@@ -275,6 +317,7 @@ impl Gate {
             InviteError::Unknown => pages::InvitationProblem::Unknown,
             InviteError::Used => pages::InvitationProblem::Used,
             InviteError::Replaced | InviteError::Expired => pages::InvitationProblem::Expired,
+            InviteError::Elsewhere => pages::InvitationProblem::Elsewhere,
         };
         self.enrol_start(visit, StatusCode::FORBIDDEN, Some(problem))
     }
@@ -311,6 +354,7 @@ impl Gate {
             password_problem: again.password,
             beside_key,
             replaces: guest.replaced_name(),
+            wants: guest.wants,
         };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
@@ -487,6 +531,7 @@ impl From<InviteError> for Reason {
             InviteError::Used => "used_invitation",
             InviteError::Replaced => "replaced_invitation",
             InviteError::Expired => "expired_invitation",
+            InviteError::Elsewhere => "policy_network",
         };
         Self::new(word, error)
     }

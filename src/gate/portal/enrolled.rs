@@ -6,13 +6,17 @@ use http::{StatusCode, header};
 
 use super::{
     Answer, Visit, default_name,
+    demands::{self, Entered, NotAdmitted},
     enrol::Guest,
     enrol_state::{Proofs, Proven},
     methods,
     pages::{self, MethodsNotice, Nudge},
 };
 use crate::{
-    account::{Authenticator, Ceremony, Credential, Factor, FactorId, Method, TimeStep, User},
+    account::{
+        Authenticator, Ceremony, Credential, CredentialKind, Factor, FactorId, Means, Method, Scope, Shown,
+        TimeStep, User,
+    },
     audit::{Action, Event, Outcome},
     connection::reply::Reply,
     gate::{Gate, ceremony::invite::InviteError, cookie::SessionSecret},
@@ -48,11 +52,34 @@ impl Gate {
             [method].into_iter().chain(second.as_ref().map(|(_, method)| *method)).collect();
         let factors = [first].into_iter().chain(second.map(|(factor, _)| factor)).collect();
         let session_secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, method, &session_secret);
+        let factors: Vec<Factor> = factors;
+        let means = means_of(&factors, password.is_some());
+        let shown = Shown { method, password: password.is_some(), device_bound: is_bound(factors.first()) };
+        let session = self.new_session(visit, &user, shown, &session_secret);
         let renewed = recovery_codes.is_some();
         let permit = by.clone();
-        let enrolment = Enrolment { by, factors, recovery_codes, password, session: session.clone() };
-        match self.store.call(move |store| store.enrol(&enrolment)).await? {
+        let policies = self.sessions.policies();
+        let mut enrolment = Enrolment { by, factors, recovery_codes, password, session };
+        let enrolled = self.store.call(move |store| {
+            // Without one for somebody who adds a method at a session of theirs.
+            let entered = match enrolment.by {
+                EnrolledBy::Proof { .. } => Entered::default(),
+                EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => {
+                    match demands::admit(&policies, store, &mut enrolment.session, means)? {
+                        Ok(entered) => entered,
+                        // They were asked for what they have before they came here, and came from where they
+                        // may (`enrol`): something changed within the moment. The session ends at once.
+                        Err(NotAdmitted::Use(_) | NotAdmitted::Elsewhere) => {
+                            enrolment.session.scope = Scope::EnrolOnly;
+                            Entered::default()
+                        }
+                    }
+                }
+            };
+            Ok((store.enrol(&enrolment)?, enrolment.session, entered))
+        });
+        let (spent, session, entered) = enrolled.await?;
+        match spent {
             Spent::Before => self.not_permitted(visit, &permit, InviteError::Used).await,
             Spent::First => {
                 let used = at.is_none().then_some((Action::InviteUse, method)).into_iter();
@@ -74,7 +101,7 @@ impl Gate {
                         if replaces.is_some() { MethodsNotice::Replaced } else { MethodsNotice::Added };
                     return Ok(methods::done(done));
                 }
-                let done = format!("{}enrolled", names::PREFIX);
+                let done = entered.next(format!("{}enrolled", names::PREFIX));
                 Ok(self.open_session(visit, &session, user, &session_secret, &done).await)
             }
         }
@@ -138,5 +165,30 @@ impl Gate {
         let nudge = Nudge::of(&self.methods(visit).await?, self.passkeys().is_some());
         let page = pages::EnrolDone { user: user.name.as_str(), signed_in: true, nudge };
         Ok(self.portal.page(StatusCode::OK, visit.head, visit.now, |look| page.render(look)))
+    }
+}
+
+/// What somebody has by these.
+fn means_of(factors: &[Factor], password: bool) -> Means {
+    let mut means = Means { password, ..Means::default() };
+    for factor in factors {
+        let count = match factor {
+            Factor::Authenticator(_) => &mut means.apps,
+            Factor::Credential(credential, _) => match (credential.kind, credential.synced) {
+                (CredentialKind::SecurityKey, _) => &mut means.security_keys,
+                (CredentialKind::Passkey, true) => &mut means.synced_passkeys,
+                (CredentialKind::Passkey, false) => &mut means.bound_passkeys,
+            },
+        };
+        *count = count.saturating_add(1);
+    }
+    means
+}
+
+/// Whether what was shown by enrolling it is a key on one device.
+fn is_bound(first: Option<&Factor>) -> bool {
+    match first {
+        Some(Factor::Credential(credential, _)) => !credential.synced,
+        Some(Factor::Authenticator(_)) | None => false,
     }
 }

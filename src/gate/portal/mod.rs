@@ -10,6 +10,7 @@ pub mod assets;
 mod clock_doctor;
 mod codes;
 mod default_name;
+mod demands;
 pub mod device;
 mod diagnostics;
 mod enrol;
@@ -431,6 +432,7 @@ impl Gate {
         };
         let answered = match (visit.route, form) {
             (Route::Home, _) => self.home(&visit).await,
+            (Route::Demanded, _) => self.demanded_page(&visit),
             (Route::SignIn, None) => Ok(self.sign_in_page(&visit)),
             (Route::SignIn, Some(form)) => self.sign_in(&visit, &form).await,
             (Route::SignOut, _) => self.sign_out(&visit).await,
@@ -508,7 +510,6 @@ impl Gate {
     async fn home(&self, visit: &Visit<'_>) -> Answer {
         // Policy lets only a living session come here.
         let Some(session) = &visit.session else { return Ok(Reply::challenge()) };
-        let limits = self.sessions.limits();
         let user = session.user();
         let codes = if self.settings.auth.recovery {
             let id = user.id;
@@ -530,8 +531,8 @@ impl Gate {
         let page = pages::Account {
             user: user.name.as_str(),
             signed_in_at: session.created_at(),
-            ends_at: session.expires_at(limits),
-            idle: limits.idle,
+            ends_at: session.expires_at(),
+            idle: session.limits().idle,
             recovery_codes: codes,
             down: &down,
             reports: &reports,

@@ -22,11 +22,12 @@ use serde_json::json;
 
 use super::{
     Answer, Visit,
+    demands::{self, NotAdmitted},
     enrol_state::{Progress, Proven, State},
     next,
 };
 use crate::{
-    account::{Ceremony, CredentialKind, FactorId, Method, UserId, UserName},
+    account::{Ceremony, CredentialKind, FactorId, Means, Method, Requirement, Shown, UserId, UserName},
     audit::{Action, Event, Outcome, Reason},
     connection::reply::Reply,
     gate::{
@@ -39,7 +40,7 @@ use crate::{
         json,
     },
     secret,
-    store::{Spent, StoreError},
+    store::{Spent, StoreError, Use},
     time::Timestamp,
 };
 
@@ -162,6 +163,9 @@ pub(super) enum AssertionRefusal {
     /// Before the security key came a code of an app that was removed since.
     #[error("the authenticator app whose code came first is gone")]
     NoAuthenticator,
+    /// It was good, and policy wants something else.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The ceremony was used before, or another sign-in came first.
     #[error("a ceremony that was used already")]
     Spent,
@@ -170,6 +174,7 @@ pub(super) enum AssertionRefusal {
 impl From<&AssertionRefusal> for Reason {
     fn from(error: &AssertionRefusal) -> Self {
         let word = match error {
+            AssertionRefusal::NotAdmitted(refusal) => return (*refusal).into(),
             AssertionRefusal::State => "unknown_ceremony",
             AssertionRefusal::Late => "late_ceremony",
             AssertionRefusal::Spent => "ceremony_reused",
@@ -318,7 +323,15 @@ impl Gate {
             Some(name) => event.of(name),
             None => event,
         });
-        refused("no_match")
+        refused(match refusal {
+            AssertionRefusal::NotAdmitted(refusal) => refusal.word(),
+            AssertionRefusal::State
+            | AssertionRefusal::Late
+            | AssertionRefusal::Assertion(_)
+            | AssertionRefusal::Disabled
+            | AssertionRefusal::NoAuthenticator
+            | AssertionRefusal::Spent => "no_match",
+        })
     }
 
     /// `claimed` becomes the owner of the credential that the answer names, proven or not, if nobody was
@@ -368,16 +381,29 @@ impl Gate {
             return Ok(Err(AssertionRefusal::NoAuthenticator));
         }
         let secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, method, &secret);
+        let shown = Shown { method, password: false, device_bound: !assertion.synced };
+        let mut session = self.new_session(visit, &user, shown, &secret);
         let ceremony = ceremony(&request.state, started_at);
-        let stored = session.clone();
-        let spent =
-            self.store.call(move |store| store.sign_in_by_assertion(&assertion, &ceremony, &stored)).await?;
-        Ok(match spent {
-            Spent::Before => Err(AssertionRefusal::Spent),
-            Spent::First => {
+        let policies = self.sessions.policies();
+        let spent = self.store.call(move |store| {
+            match demands::admit(&policies, store, &mut session, Means::default())? {
+                Ok(entered) => {
+                    let spent = store.sign_in_by_assertion(&assertion, &ceremony, &session)?;
+                    Ok((spent, Ok((session, entered))))
+                }
+                // It is spent all the same: it was seen.
+                Err(refusal) => {
+                    let by = Use { user: session.user, at: session.created_at, client: session.client };
+                    Ok((store.spend_assertion(&assertion, &ceremony, &by)?, Err(refusal)))
+                }
+            }
+        });
+        Ok(match spent.await? {
+            (Spent::Before, _) => Err(AssertionRefusal::Spent),
+            (Spent::First, Err(refusal)) => Err(refusal.into()),
+            (Spent::First, Ok((session, entered))) => {
                 let next = next::after_sign_in(visit.head.uri.query());
-                let next = self.next_or_clock(visit, user.id, next);
+                let next = entered.next(self.next_or_clock(visit, user.id, next));
                 let reply = Reply::json(StatusCode::OK, &json!({ "next": next }));
                 Ok(self.hand_over(visit, &session, user, &secret, reply).await)
             }
@@ -473,6 +499,14 @@ impl Gate {
             }
         }
         match registered {
+            // Enrolled now, it would not be accepted at the next sign-in.
+            Ok(registered)
+                if guest.wants == Some(Requirement::SecurityKey)
+                    && registered.kind == CredentialKind::Passkey
+                    && registered.synced =>
+            {
+                Ok(refused(NotAdmitted::Use(Requirement::SecurityKey).word()))
+            }
             Ok(registered) => {
                 let ceremony = ceremony(&request.state, state.sealed_at());
                 let proven = Proven::credential(registered, &request.name, ceremony);

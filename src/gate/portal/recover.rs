@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use super::{Answer, Form, Visit, next, pages, sign_in::SignInError};
+use super::{Answer, Form, Visit, demands, next, pages, sign_in::SignInError};
 use crate::{
-    account::{Method, Role, Scope, User, UserId, UserName},
+    account::{Means, Method, Role, Scope, Shown, User, UserId, UserName},
     audit::{Action, Event, Outcome},
     connection::reply::Reply,
     gate::{Gate, ceremony::recovery::Code, cookie::SessionSecret, policy},
@@ -16,11 +16,19 @@ impl Gate {
         if !self.settings.auth.recovery {
             return self.portal.refusal(policy::Refusal::NoSuchPage, visit.head, visit.now);
         }
-        self.recover_form(visit, StatusCode::OK, "", false)
+        self.recover_form(visit, StatusCode::OK, "", None)
     }
 
-    fn recover_form(&self, visit: &Visit<'_>, status: StatusCode, user: &str, no_match: bool) -> Reply {
-        let page = pages::Recover { user, no_match };
+    fn recover_form(
+        &self,
+        visit: &Visit<'_>,
+        status: StatusCode,
+        user: &str,
+        error: Option<&SignInError>,
+    ) -> Reply {
+        // Whoever reads that had a right code.
+        let elsewhere = matches!(error, Some(SignInError::NotAdmitted(_)));
+        let page = pages::Recover { user, no_match: error.is_some() && !elsewhere, elsewhere };
         self.portal.page(status, visit.head, visit.now, |look| page.render(look))
     }
 
@@ -45,7 +53,7 @@ impl Gate {
         let event =
             Event::new(Action::RecoveryUse, Outcome::Failure).from(visit.client.ip()).by(Method::Recovery);
         self.audit.record(&error.name(event, typed).because(&error));
-        Ok(self.recover_form(visit, StatusCode::FORBIDDEN, typed, true))
+        Ok(self.recover_form(visit, StatusCode::FORBIDDEN, typed, Some(&error)))
     }
 
     async fn recover_by_code(
@@ -71,14 +79,26 @@ impl Gate {
         });
         let hash = code.hash(&self.recovery_key(), user.id);
         let secret = SessionSecret::random();
-        let mut session = self.new_session(visit, &user, Method::Recovery, &secret);
-        // Where the policy asks for a passkey, a code that could be phished opens nothing but the way to
-        // enrol one.
-        if !self.settings.auth.totp {
-            session.scope = Scope::EnrolOnly;
-        }
-        let stored = session.clone();
-        match self.store.call(move |store| store.sign_in_by_recovery_code(&hash, &stored)).await? {
+        let mut session = self.new_session(visit, &user, Shown::plain(Method::Recovery), &secret);
+        let policies = self.sessions.policies();
+        let spent = self.store.call(move |store| {
+            // Where anything is demanded, a code that could be phished opens nothing but the way to enrol it.
+            let entered = match demands::admit(&policies, store, &mut session, Means::default())? {
+                Ok(entered) => entered,
+                Err(refusal) => {
+                    // It stays for where it may be used.
+                    let is_right = store.has_recovery_code(session.user, &hash)?;
+                    return Ok(Err(is_right.then_some(refusal)));
+                }
+            };
+            let spent = store.sign_in_by_recovery_code(&hash, &session)?;
+            Ok(Ok((spent, session, entered)))
+        });
+        let (spent, session, entered) = match spent.await? {
+            Ok(spent) => spent,
+            Err(refusal) => return Ok(Err(refusal.map_or(refused, SignInError::from))),
+        };
+        match spent {
             Spent::Before => Ok(Err(refused)),
             Spent::First => {
                 self.audit.record(
@@ -91,6 +111,7 @@ impl Gate {
                 if session.scope == Scope::Full {
                     next = self.next_or_clock(visit, user.id, next);
                 }
+                let next = entered.next(next);
                 Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await))
             }
         }

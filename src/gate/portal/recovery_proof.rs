@@ -73,7 +73,7 @@ impl Gate {
         }
         let user = session.user().id;
         let codes = self.store.call(move |store| store.recovery_codes(user)).await?;
-        Ok(match (codes.left, session.method) {
+        Ok(match (codes.left, session.shown.method) {
             (0, _) => ByRecovery::No,
             (_, Method::Recovery) => ByRecovery::First,
             (_, Method::Totp | Method::Passkey | Method::SecurityKey) => ByRecovery::Folded,

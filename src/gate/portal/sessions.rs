@@ -81,7 +81,8 @@ impl Gate {
         let consoles = live.as_ref().map_or(0, |live| live.consoles());
         let times = session::Times { last_active_at, ..session::Times::of(stored) };
         // An idle session is over, except for the consoles that are open in it.
-        if session::alive(&times, self.sessions.limits(), now).is_err() && consoles == 0 {
+        let limits = live.as_ref().map_or_else(|| self.sessions.policies().session, |live| live.limits());
+        if session::alive(&times, &limits, now).is_err() && consoles == 0 {
             return None;
         }
         Some(SessionRow {

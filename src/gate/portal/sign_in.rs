@@ -9,9 +9,16 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 use zeroize::Zeroizing;
 
-use super::{Answer, Form, Visit, next, pages};
+use super::{
+    Answer, Form, Visit,
+    demands::{self, Entered, NotAdmitted},
+    next, pages,
+};
 use crate::{
-    account::{Authenticator, EndReason, FactorId, Method, Scope, Session, TimeStep, User, UserId, UserName},
+    account::{
+        Authenticator, EndReason, FactorId, Means, Method, Scope, Session, Shown, TimeStep, User, UserId,
+        UserName,
+    },
     admission::{
         SourcePrefix,
         rate::{SignInRate, TooMany},
@@ -69,6 +76,9 @@ pub(super) enum SignInError {
     /// The account was reported as in strange hands: a code is not enough until its owner was here.
     #[error("the account was reported, and its passkey is wanted")]
     PasskeyWanted,
+    /// The code was right, and policy wants something else.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// Another sign-in spent the code in the same moment.
     #[error("code was used by another sign-in")]
     Raced,
@@ -91,6 +101,7 @@ impl SignInError {
             | Self::Code(TotpError::NoMatch | TotpError::Reused { .. })
             | Self::NoSuchRecoveryCode
             | Self::PasskeyWanted
+            | Self::NotAdmitted(_)
             | Self::Raced => true,
         };
         match typed.parse::<UserName>() {
@@ -104,6 +115,7 @@ impl From<&SignInError> for Reason {
     fn from(error: &SignInError) -> Self {
         let word = match error {
             SignInError::Lockout(refusal) => return (*refusal).into(),
+            SignInError::NotAdmitted(refusal) => return (*refusal).into(),
             SignInError::NotAName | SignInError::UnknownUser => "unknown_user",
             SignInError::Disabled => "disabled",
             SignInError::PasskeyWanted => "passkey_wanted",
@@ -129,10 +141,13 @@ pub(super) struct Matched {
 
 impl Gate {
     pub(super) fn sign_in_page(&self, visit: &Visit<'_>) -> Reply {
-        if visit.session.as_ref().is_some_and(|s| s.alive(self.sessions.limits(), visit.now).is_ok()) {
+        if visit.session.as_ref().is_some_and(|s| s.alive(visit.now).is_ok()) {
             return Reply::see_other(&next::after_sign_in(visit.head.uri.query()));
         }
-        let notice = visit.session.as_ref().map(|_| pages::SignInNotice::SessionEnded);
+        let notice = visit.session.as_ref().map(|session| match session.alive(visit.now) {
+            Err(EndReason::Policy) => pages::SignInNotice::NotEnough,
+            Ok(()) | Err(_) => pages::SignInNotice::SessionEnded,
+        });
         self.sign_in_form(visit, StatusCode::OK, "", notice, 0)
     }
 
@@ -194,14 +209,25 @@ impl Gate {
                 let event =
                     Event::new(Action::SignIn, Outcome::Failure).from(visit.client.ip()).by(Method::Totp);
                 self.audit.record(&error.name(event, typed).because(&error));
-                // Whoever reads the second had the right code.
-                let wants_passkey = error == SignInError::PasskeyWanted;
-                let notice = if wants_passkey {
-                    pages::SignInNotice::PasskeyWanted
-                } else {
-                    pages::SignInNotice::NoMatch
-                };
-                let notice = Some(notice);
+                // Whoever reads another one than the last had the right code.
+                let notice = Some(match error {
+                    SignInError::PasskeyWanted => pages::SignInNotice::PasskeyWanted,
+                    SignInError::NotAdmitted(NotAdmitted::Use(requirement)) => {
+                        pages::SignInNotice::Demanded(requirement)
+                    }
+                    SignInError::NotAdmitted(NotAdmitted::Elsewhere) => pages::SignInNotice::Elsewhere,
+                    SignInError::NotAName
+                    | SignInError::UnknownUser
+                    | SignInError::Disabled
+                    | SignInError::NoAuthenticator
+                    | SignInError::Method
+                    | SignInError::Password
+                    | SignInError::Lockout(_)
+                    | SignInError::Code(_)
+                    | SignInError::NotACode
+                    | SignInError::NoSuchRecoveryCode
+                    | SignInError::Raced => pages::SignInNotice::NoMatch,
+                });
                 // What the page itself counted: nothing of it is about the account.
                 let failures = form.get("failures").parse::<u8>().unwrap_or(0).saturating_add(1);
                 Ok(self.sign_in_form(visit, StatusCode::FORBIDDEN, typed, notice, failures.into()))
@@ -227,39 +253,55 @@ impl Gate {
                 Err(error) => return Ok(Err(error)),
             };
         let secret = SessionSecret::random();
-        let session = self.new_session(visit, &user, Method::Totp, &secret);
+        let password = self.settings.auth.password;
+        let shown = Shown { method: Method::Totp, password, device_bound: false };
+        let mut session = self.new_session(visit, &user, shown, &secret);
         let next = next::after_sign_in(visit.head.uri.query());
-        let (stored, app) = (session.clone(), factor.clone());
+        let app = factor.clone();
         let passkeys = self.passkeys().is_some();
+        let policies = self.sessions.policies();
         let spent = self
             .store
             .call(move |store| {
-                // The code is spent all the same: it was seen.
-                if passkeys && store.wants_passkey(stored.user)? {
-                    let spent = store.spend_step(stored.user, &app, step, stored.created_at)?;
-                    return Ok(if spent == Spent::First {
-                        Err(SignInError::PasskeyWanted)
-                    } else {
-                        Ok(StepSpent::Before)
-                    });
-                }
-                let spent = store.sign_in_by_step(&app, step, &stored)?;
+                let user = session.user;
+                // Judged after the security key, where one is asked for.
+                let has_key = store.person(user)?.is_some_and(|person| person.means.security_keys > 0);
+                let admitted = if passkeys && store.wants_passkey(user)? {
+                    Err(SignInError::PasskeyWanted)
+                } else if has_key {
+                    Ok(Entered::default())
+                } else {
+                    let added = Means::default();
+                    demands::admit(&policies, store, &mut session, added)?.map_err(SignInError::from)
+                };
+                let entered = match admitted {
+                    Ok(entered) => entered,
+                    // The code is spent all the same: it was seen.
+                    Err(refusal) => {
+                        let spent = store.spend_step(user, &app, step, session.created_at)?;
+                        return Ok(Err(if spent == Spent::First { refusal } else { SignInError::Raced }));
+                    }
+                };
+                let spent = store.sign_in_by_step(&app, step, &session)?;
                 if spent != StepSpent::Before
                     && let Err(error) =
-                        store.settle_code(stored.user, &attempt, &|guesses| lockout::settled(guesses, charge))
+                        store.settle_code(user, &attempt, &|guesses| lockout::settled(guesses, charge))
                 {
                     // The code is spent. It goes on counting as a wrong one.
                     tracing::warn!(error = %error, "counts of wrong codes could not be reset");
                 }
-                Ok(Ok(spent))
+                Ok(Ok((spent, session, entered)))
             })
             .await?;
-        let spent = match spent {
+        let (spent, session, entered) = match spent {
             Ok(spent) => spent,
             Err(error) => return Ok(Err(error)),
         };
         match spent {
-            StepSpent::SignedIn => Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await)),
+            StepSpent::SignedIn => {
+                let next = entered.next(next);
+                Ok(Ok(self.open_session(visit, &session, user, &secret, &next).await))
+            }
             StepSpent::KeyNeeded(keys) => Ok(Ok(self.ask_for_key(visit, user, factor, &keys))),
             StepSpent::Before => Ok(Err(SignInError::Raced)),
         }
@@ -389,17 +431,19 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         user: &User,
-        method: Method,
+        shown: Shown,
         secret: &SessionSecret,
     ) -> Session {
         let user_agent = visit.head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Session {
             id: secret.id(),
             user: user.id,
-            method,
+            method: shown.method,
+            password: shown.password,
+            device_bound: shown.device_bound,
             scope: Scope::Full,
             created_at: visit.now,
-            expires_at: visit.now.plus(self.sessions.limits().lifetime),
+            expires_at: visit.now.plus(self.sessions.policies().session.lifetime),
             last_active_at: visit.now,
             client: visit.client.ip(),
             user_agent: user_agent.unwrap_or("").chars().take(USER_AGENT).collect(),
@@ -437,7 +481,15 @@ impl Gate {
                 .by(session.method)
                 .in_session(session.id),
         );
-        self.sessions.insert(session, user);
+        let id = user.id;
+        match self.store.call(move |store| store.person(id)).await {
+            Ok(Some(person)) => {
+                self.sessions.insert(session, person, visit.now);
+            }
+            // Gone within this moment, and the session with them.
+            Ok(None) => {}
+            Err(error) => return self.store_failed(visit.head, visit.now, &error),
+        }
         let Some(cookie) = self.cookie_keys.sign(secret).as_deref().and_then(cookie::set_session) else {
             return self.portal.internal(visit.head, visit.now);
         };

@@ -17,6 +17,21 @@ CREATE TABLE user (
     wants_passkey INTEGER NOT NULL DEFAULT 0 CHECK (wants_passkey IN (0, 1))
 ) STRICT;
 
+-- Groups, by which policies name people. One exists while somebody is in it.
+CREATE TABLE user_group (
+    user_id INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    name    TEXT    NOT NULL,
+    PRIMARY KEY (user_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Since when something is demanded of somebody that they did not have: from then on grace is counted.
+CREATE TABLE demanded (
+    user_id     INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    requirement TEXT    NOT NULL,
+    since       INTEGER NOT NULL,
+    PRIMARY KEY (user_id, requirement)
+) STRICT, WITHOUT ROWID;
+
 -- Authenticator apps. `sealed_secret` opens only with the master key.
 CREATE TABLE authenticator (
     id            TEXT    NOT NULL PRIMARY KEY,
@@ -89,6 +104,9 @@ CREATE TABLE session (
     id             BLOB    NOT NULL PRIMARY KEY,
     user_id        INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
     method         TEXT    NOT NULL,
+    -- Whether a password went with it, and whether the key that was shown is on one device only.
+    password       INTEGER NOT NULL CHECK (password IN (0, 1)),
+    device_bound   INTEGER NOT NULL CHECK (device_bound IN (0, 1)),
     scope          TEXT    NOT NULL CHECK (scope IN ('full', 'enrol-only')),
     created_at     INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
@@ -203,6 +221,42 @@ CREATE TRIGGER session_deleted AFTER DELETE ON session BEGIN
 END;
 CREATE TRIGGER user_disabled AFTER UPDATE OF disabled_at, role, name ON user BEGIN
     INSERT INTO change (kind, subject) VALUES ('user', NEW.id);
+END;
+-- What policies ask about somebody.
+CREATE TRIGGER password_changed AFTER UPDATE OF password ON user
+    WHEN (OLD.password IS NULL) <> (NEW.password IS NULL) BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.id);
+END;
+CREATE TRIGGER group_joined AFTER INSERT ON user_group BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER group_left AFTER DELETE ON user_group BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
+END;
+CREATE TRIGGER demand_added AFTER INSERT ON demanded BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER demand_changed AFTER UPDATE ON demanded BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER demand_lifted AFTER DELETE ON demanded BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
+END;
+CREATE TRIGGER authenticator_added AFTER INSERT ON authenticator BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER authenticator_deleted AFTER DELETE ON authenticator BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
+END;
+CREATE TRIGGER credential_added AFTER INSERT ON credential BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER credential_changed AFTER UPDATE OF synced ON credential
+    WHEN OLD.synced <> NEW.synced BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
+CREATE TRIGGER credential_deleted AFTER DELETE ON credential BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
 END;
 CREATE TRIGGER user_deleted AFTER DELETE ON user BEGIN
     INSERT INTO change (kind, subject) VALUES ('user', OLD.id);

@@ -134,6 +134,8 @@ file = \"{dir}/state/audit.jsonl\"
             id: SessionId(id),
             user,
             method: Method::Totp,
+            password: false,
+            device_bound: false,
             scope: Scope::Full,
             created_at: two_hours_ago(),
             expires_at: now.plus(Duration::from_secs(3600)),

@@ -344,7 +344,7 @@ impl Act<'_> {
             Some(Disabled::LastAdmin) => Ok(Done::Problem(DeedProblem::LastAdmin)),
             Some(Disabled::Before) => Ok(Done::Now),
             Some(Disabled::Now(_)) => {
-                self.gate.sessions.user_changed(id, None);
+                self.gate.sessions.user_changed(id, None, self.visit.now);
                 self.record(Action::UserDisable, &user.name);
                 Ok(Done::Now)
             }
@@ -353,9 +353,9 @@ impl Act<'_> {
 
     async fn enable(&self, user: &User) -> Result<Done, StoreError> {
         let id = user.id;
-        let enabled = self.work(move |store| Ok((store.enable_user(id)?, store.user(id)?))).await?;
+        let enabled = self.work(move |store| Ok((store.enable_user(id)?, store.person(id)?))).await?;
         let Some((_, now)) = enabled else { return Ok(Done::Gone) };
-        self.gate.sessions.user_changed(id, now.as_ref());
+        self.gate.sessions.user_changed(id, now.as_ref(), self.visit.now);
         self.record(Action::UserEnable, &user.name);
         Ok(Done::Now)
     }
@@ -380,7 +380,7 @@ impl Act<'_> {
             None => Ok(Done::Gone),
             Some(false) => Ok(Done::Problem(DeedProblem::LastAdmin)),
             Some(true) => {
-                self.gate.sessions.user_changed(id, None);
+                self.gate.sessions.user_changed(id, None, self.visit.now);
                 self.record(Action::Panic, &user.name);
                 Ok(Done::Now)
             }
@@ -389,13 +389,13 @@ impl Act<'_> {
 
     async fn set_role(&self, user: &User, role: Role) -> Result<Done, StoreError> {
         let id = user.id;
-        let set = self.work(move |store| Ok((store.set_role(id, role)?, store.user(id)?)));
+        let set = self.work(move |store| Ok((store.set_role(id, role)?, store.person(id)?)));
         match set.await? {
             None | Some((RoleSet::NoSuchUser, _)) => Ok(Done::Gone),
             Some((RoleSet::LastAdmin, _)) => Ok(Done::Problem(DeedProblem::LastAdmin)),
             Some((RoleSet::Before, _)) => Ok(Done::Now),
             Some((RoleSet::Now, now)) => {
-                self.gate.sessions.user_changed(id, now.as_ref());
+                self.gate.sessions.user_changed(id, now.as_ref(), self.visit.now);
                 let event = self.event(Action::UserRole).of(&user.name).with_change(Changed::Role(role));
                 self.gate.audit.record(&event);
                 Ok(Done::Now)
@@ -409,7 +409,7 @@ impl Act<'_> {
             None | Some(Deleted::NoSuchUser) => Ok(Done::Gone),
             Some(Deleted::LastAdmin) => Ok(Done::Problem(DeedProblem::LastAdmin)),
             Some(Deleted::Now(_)) => {
-                self.gate.sessions.user_changed(id, None);
+                self.gate.sessions.user_changed(id, None, self.visit.now);
                 self.record(Action::UserDelete, &user.name);
                 Ok(Done::Now)
             }

@@ -138,9 +138,10 @@ if (retry) {
 // Passkeys and security keys (WebAuthn level 3).
 
 class Refused extends Error {
-  constructor(status) {
+  constructor(status, word) {
     super(`status ${status}`);
     this.status = status;
+    this.word = word;
   }
 }
 
@@ -152,13 +153,20 @@ async function post(url, body, signal) {
     body: JSON.stringify(body),
     signal,
   });
-  if (!answer.ok) throw new Refused(answer.status);
+  if (!answer.ok) {
+    const { error } = await answer.json().catch(() => ({}));
+    throw new Refused(answer.status, error);
+  }
   return answer.json();
 }
 
 /** The words for what went wrong in a ceremony. */
 function wordsFor(error, words) {
-  if (error instanceof Refused) return error.status === 429 ? words.tooMany : words.refused;
+  if (error instanceof Refused) {
+    // What policy says to somebody whose key was right.
+    if (["unbound", "elsewhere"].includes(error.word)) return words[error.word] ?? words.refused;
+    return error.status === 429 ? words.tooMany : words.refused;
+  }
   switch (error.name) {
     case "NotAllowedError": // Chromium names the certificate; it is the only sign of it.
       return /certificate/i.test(error.message) ? words.untrusted : words.cancelled;

@@ -1,7 +1,10 @@
 //! Setting up a first factor from an invitation, `/_gate/enrol`.
 
 use super::{Nudge, app_clock, rendered};
-use crate::gate::{ceremony::password::PasswordError, portal::words::Language};
+use crate::{
+    account::Requirement,
+    gate::{ceremony::password::PasswordError, portal::words::Language},
+};
 
 /// Where in the set-up a page stands, as people count: from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub enum InvitationProblem {
     Used,
     /// Its time is over, or it was withdrawn.
     Expired,
+    /// Its holder may not sign in at this address.
+    Elsewhere,
 }
 
 rendered!(EnrolStart, "enrol-start.html");
@@ -64,6 +69,8 @@ pub struct EnrolTotp<'a> {
     pub beside_key: bool,
     /// The name of what it replaces.
     pub replaces: Option<&'a str>,
+    /// What is demanded of them.
+    pub wants: Option<Requirement>,
 }
 
 impl EnrolTotp<'_> {
@@ -103,6 +110,8 @@ pub struct EnrolPasskey<'a> {
     pub security_key: bool,
     /// The name of what it replaces.
     pub replaces: Option<&'a str>,
+    /// What is demanded of them.
+    pub wants: Option<Requirement>,
     /// Why browsers will refuse passkeys here, as far as the gate knows.
     pub trouble: Option<PasskeyTrouble>,
 }

@@ -13,6 +13,7 @@ mod admin;
 mod alarm;
 mod app_clock;
 mod codes;
+mod demanded;
 mod diagnostics;
 mod enrol;
 mod methods;
@@ -33,6 +34,7 @@ pub use admin::{
 pub use alarm::{NotMe, NotMeDone, Panic, PanicDone};
 pub use app_clock::{AppClock, AppClockFound};
 pub use codes::{Codes, NewCodes, NewCodesProblem};
+pub use demanded::Demanded;
 pub use diagnostics::Diagnostics;
 pub use enrol::{EnrolDone, EnrolPasskey, EnrolStart, EnrolTotp, InvitationProblem, PasskeyTrouble, Step};
 pub use methods::{

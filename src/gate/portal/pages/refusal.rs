@@ -191,6 +191,7 @@ impl InvitationProblem {
             Self::Expired => {
                 (w.invitation_expired_title(), w.invitation_expired().to_owned(), w.invitation_expired_do())
             }
+            Self::Elsewhere => (w.not_from_here_title(), w.not_from_here().to_owned(), w.not_from_here_do()),
         }
     }
 }

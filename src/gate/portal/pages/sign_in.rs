@@ -1,6 +1,7 @@
 //! Signing in, and signing in with a recovery code.
 
 use super::rendered;
+use crate::account::Requirement;
 
 /// The sign-in page, `/_gate/sign-in`.
 ///
@@ -35,6 +36,12 @@ pub enum SignInNotice {
     SessionEnded,
     /// The code was right, and only a passkey is enough.
     PasskeyWanted,
+    /// What they showed was right, and more is demanded, which they have.
+    Demanded(Requirement),
+    /// What they showed was right, and they may not sign in at this address.
+    Elsewhere,
+    /// There was a session, and it does not meet what is demanded.
+    NotEnough,
 }
 
 impl SignIn<'_> {
@@ -52,6 +59,8 @@ pub struct Recover<'a> {
     pub user: &'a str,
     /// Whether something did not match.
     pub no_match: bool,
+    /// Whether it matched, and they may not sign in at this address.
+    pub elsewhere: bool,
 }
 
 rendered!(Recover<'t>, "recover.html");

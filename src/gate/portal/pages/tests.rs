@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    account::Method,
+    account::{Method, Requirement},
     check::{Finding, Id, Summary},
     gate::portal::{
         assets,
@@ -64,6 +64,8 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         failures: 0,
     };
     let no_match = Some(SignInNotice::NoMatch);
+    let until = Timestamp::from_secs(1_800_000_000);
+    let demanded = Demanded { user, lacks: Requirement::TwoKeys, until, next: "/" };
     let step = |at| Step { at, of: 3 };
     let totp = EnrolTotp {
         step: step(1),
@@ -79,6 +81,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         password: false,
         password_problem: None,
         beside_key: false,
+        wants: None,
         replaces: None,
     };
     let passkey = EnrolPasskey {
@@ -89,6 +92,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         totp: true,
         security_key: true,
         replaces: None,
+        wants: None,
         trouble: None,
     };
     let key = SecurityKey {
@@ -270,8 +274,22 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         ("sign-in-no-match", SignIn { user, notice: no_match, failures: 1, ..sign_in }.render(look)),
         ("sign-in-twice", SignIn { user, notice: no_match, failures: 2, ..sign_in }.render(look)),
         ("sign-in-ended", SignIn { notice: Some(SignInNotice::SessionEnded), ..sign_in }.render(look)),
-        ("recover", Recover { user: "", no_match: false }.render(look)),
-        ("recover-no-match", Recover { user, no_match: true }.render(look)),
+        ("recover", Recover { user: "", no_match: false, elsewhere: false }.render(look)),
+        ("recover-no-match", Recover { user, no_match: true, elsewhere: false }.render(look)),
+        ("recover-elsewhere", Recover { user, no_match: false, elsewhere: true }.render(look)),
+        (
+            "sign-in-demanded",
+            SignIn { notice: Some(SignInNotice::Demanded(Requirement::Passkey)), ..sign_in }.render(look),
+        ),
+        ("sign-in-elsewhere", SignIn { notice: Some(SignInNotice::Elsewhere), ..sign_in }.render(look)),
+        ("sign-in-not-enough", SignIn { notice: Some(SignInNotice::NotEnough), ..sign_in }.render(look)),
+        ("demanded", demanded.render(look)),
+        ("demanded-passkey", Demanded { lacks: Requirement::Passkey, ..demanded }.render(look)),
+        (
+            "enrol-passkey-two-keys",
+            EnrolPasskey { totp: false, wants: Some(Requirement::TwoKeys), ..passkey }.render(look),
+        ),
+        ("enrol-start-elsewhere", EnrolStart { problem: Some(InvitationProblem::Elsewhere) }.render(look)),
         ("enrol-start", EnrolStart { problem: None }.render(look)),
         ("enrol-start-unknown", EnrolStart { problem: Some(InvitationProblem::Unknown) }.render(look)),
         ("enrol-totp", totp.render(look)),
@@ -692,6 +710,7 @@ fn every_phrase_is_used() {
         include_str!("diagnostics.rs"),
         include_str!("refusal.rs"),
         include_str!("sessions.rs"),
+        include_str!("demanded.rs"),
         include_str!("../default_name.rs"),
         include_str!("admin/mod.rs"),
         include_str!("admin/deed.rs"),

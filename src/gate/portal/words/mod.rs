@@ -373,6 +373,35 @@ words! {
     internal_what => "Something went wrong here; nothing was let through.", "Hier ist etwas schiefgegangen; nichts wurde durchgelassen.";
     internal_do => "Try again. If it happens again, tell your administrator the reference below.",
         "Versuchen Sie es noch einmal. Wenn es wieder geschieht, nennen Sie der Administration die Kennung unten.";
+
+    // What policy demands
+    demand_title => "One more thing to set up", "Noch eines ist einzurichten";
+    demanded_password => "To work here you need a password beside the codes of your app, or a passkey.",
+        "Um hier zu arbeiten, brauchen Sie zu den Codes Ihrer App ein Passwort, oder einen Passkey.";
+    demanded_passkey => "To work here you need a passkey or a security key. Codes are not enough: a false page could ask you for them too.",
+        "Um hier zu arbeiten, brauchen Sie einen Passkey oder einen Sicherheitsschlüssel. Codes genügen nicht: Auch eine falsche Seite könnte danach fragen.";
+    demanded_bound_key => "To work here you need a key that stays on one device: a security key, or a passkey that is not synchronised.",
+        "Um hier zu arbeiten, brauchen Sie einen Schlüssel, der auf einem Gerät bleibt: einen Sicherheitsschlüssel oder einen Passkey, der nicht synchronisiert wird.";
+    demanded_two_keys => "To work here you need two keys, passkeys or security keys, so that a lost one does not lock you out.",
+        "Um hier zu arbeiten, brauchen Sie zwei Schlüssel, Passkeys oder Sicherheitsschlüssel, damit ein verlorener Sie nicht aussperrt.";
+    demand_until => "Until then you can go on without it:", "Bis dahin geht es auch ohne:";
+    demand_after => "Afterwards you set it up first and go on then.", "Danach richten Sie es zuerst ein, und dann geht es weiter.";
+    demand_set_up_password => "Set it up now", "Jetzt einrichten";
+    demand_later => "Later: go on", "Später: weiter";
+    demand_use_password => "That was right, and here it is not enough: a password is asked for as well.",
+        "Das stimmte, genügt hier aber nicht: Ein Passwort gehört dazu.";
+    demand_use_key => "The code was right, and here it is not enough. Sign in with your passkey or security key. If you have lost it, use a recovery code.",
+        "Der Code stimmte, genügt hier aber nicht. Melden Sie sich mit Ihrem Passkey oder Sicherheitsschlüssel an. Haben Sie ihn verloren, verwenden Sie einen Wiederherstellungscode.";
+    demand_use_bound_key => "That was right, and here it is not enough. Sign in with a key that stays on one device: a security key, or a passkey that is not synchronised. If you have lost it, use a recovery code.",
+        "Das stimmte, genügt hier aber nicht. Melden Sie sich mit einem Schlüssel an, der auf einem Gerät bleibt: mit einem Sicherheitsschlüssel oder einem Passkey, der nicht synchronisiert wird. Haben Sie ihn verloren, verwenden Sie einen Wiederherstellungscode.";
+    passkey_unbound => "This passkey works, and is kept on several devices. Here you need a key that stays on one device: a security key, or a passkey that is not synchronised.",
+        "Dieser Passkey funktioniert, liegt aber auf mehreren Geräten. Hier brauchen Sie einen Schlüssel, der auf einem Gerät bleibt: einen Sicherheitsschlüssel oder einen Passkey, der nicht synchronisiert wird.";
+    session_not_enough => "What is asked of you to work here has changed, or you are in another network now. Sign in again.",
+        "Was hier von Ihnen verlangt wird, hat sich geändert, oder Sie sind jetzt in einem anderen Netz. Melden Sie sich wieder an.";
+    not_from_here_title => "Not from here", "Nicht von hier";
+    not_from_here => "That was right, but you may not sign in from this network.",
+        "Das stimmte, aber von diesem Netz aus dürfen Sie sich nicht anmelden.";
+    not_from_here_do => "If you use a VPN, connect it and try again.", "Wenn Sie ein VPN nutzen, verbinden Sie es und versuchen Sie es noch einmal.";
 }
 
 impl Language {
