@@ -181,6 +181,8 @@ impl Action {
         Self::UserRename,
         Self::UserRole,
         Self::UserDelete,
+        Self::Backup,
+        Self::Restore,
     ];
 
     /// The word for it.

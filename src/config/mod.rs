@@ -264,7 +264,7 @@ mod tests {
             (r#"log.level = "info,pvegate""#,                     Code::BadLogLevel),
             (r#"log = "info""#,                                   Code::WrongType),
             (r#"[[log]]"#,                                        Code::WrongType),
-            (r#"[metrics]"#,                                      Code::UnknownTable),
+            (r#"[metric]"#,                                       Code::UnknownTable),
             (r#"listen = ["[::]:443"]"#,                          Code::UnknownKey),
             (r#"schema = "#,                                      Code::Syntax),
         ];

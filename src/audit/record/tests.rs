@@ -131,6 +131,8 @@ fn every_action_has_its_word_category_and_type() {
         ("user-rename",      "iam",                 "change"),
         ("user-role",        "iam",                 "change"),
         ("user-delete",      "iam",                 "deletion"),
+        ("backup",           "configuration",       "info"),
+        ("restore",          "configuration",       "change"),
     ];
     let found: Vec<_> = Action::ALL
         .iter()
