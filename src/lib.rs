@@ -46,6 +46,7 @@ pub mod config;
 pub mod demo;
 pub mod metrics;
 pub mod names;
+mod ownership;
 pub mod recent;
 pub mod secret;
 pub mod status;

@@ -1,9 +1,10 @@
 //! Who opened this connection? Listeners, the accept loop, and canonical client addresses.
 //!
 //! A listed peer may speak for a client: by the PROXY protocol before anything else (`proxy_protocol`), or
-//! by a field of each request (`forwarded`). Whether peer and client may stay is decided by `admission`.
+//! by a field of each request (`forwarded`). Sockets may come from the service manager (`inherited`). Whether peer and client may stay is decided by `admission`.
 
 pub mod forwarded;
+mod inherited;
 pub mod proxy_protocol;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+pub use inherited::{InheritError, Inherited};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
@@ -86,16 +88,21 @@ impl fmt::Display for ClientAddr {
     }
 }
 
-/// Binds every address.
+/// Binds every address of a kind of which no socket was passed, and takes up those that were.
 ///
 /// # Errors
 ///
 /// [`BindError`], which names the address.
-pub fn bind(settings: &Settings) -> Result<Vec<Listener>, BindError> {
-    let bound = |(address, opening): &(SocketAddr, Opening)| {
-        Ok(Listener { socket: bind_one(*address)?, opening: *opening })
-    };
-    settings.listen.iter().map(bound).collect()
+pub fn bind(settings: &Settings, inherited: Inherited) -> Result<Vec<Listener>, BindError> {
+    let to_bind = settings.listen.iter().filter(|(_, opening)| !inherited.has(*opening));
+    let mut listeners = to_bind
+        .map(|(address, opening)| Ok(Listener { socket: bind_one(*address)?, opening: *opening }))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (socket, opening) in inherited.into_sockets() {
+        let socket = TcpListener::from_std(socket).map_err(BindError::Passed)?;
+        listeners.push(Listener { socket, opening });
+    }
+    Ok(listeners)
 }
 
 /// Binds one address, where connections begin with TLS.
@@ -146,6 +153,9 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+    /// A socket that was passed can't be waited for.
+    #[error("a socket that was passed can't be used")]
+    Passed(#[source] io::Error),
     /// What the system said.
     #[error("{address} can't be bound")]
     Other {

@@ -33,6 +33,7 @@ mod restore;
 pub mod serve;
 mod session;
 mod status;
+mod supervisor;
 mod user;
 mod user_change;
 mod user_state;

@@ -18,9 +18,10 @@ use super::{
     output::{Output, Talk},
     read_config,
     report::Reporter,
+    supervisor,
 };
 use crate::{
-    accept::{self, BindError, Listener},
+    accept::{self, BindError, InheritError, Inherited, Listener},
     account::Method,
     admission::Admission,
     audit::{self, Action, Event, Outcome},
@@ -74,8 +75,9 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
     if is_wanted && audit::is_journal(std::env::var_os("JOURNAL_STREAM").as_deref()) {
         config.audit.line = audit::Line::Journal(JOURNAL.into());
     }
+    let inherited = Inherited::take().map_err(StartError::from)?;
     runtime()?.block_on(async {
-        let listeners = accept::bind(&config.accept).map_err(StartError::from)?;
+        let listeners = accept::bind(&config.accept, inherited).map_err(StartError::from)?;
         let watchers = watchers(&config)?;
         let mut server = Server::compose(&config, listeners, Arc::new(SystemClock)).await?;
         if let Some(watchers) = watchers {
@@ -83,17 +85,24 @@ pub(super) fn run(_: &Args, path: &Path, output: &Output) -> Result<(), Failure>
             server = server.watched_at(watchers);
         }
         let nodes: Vec<_> = config.upstream.endpoints().map(Endpoint::address).collect();
-        tracing::info!(url = config.gate.public_url.origin(), upstream = nodes.join(", "), "ready");
-        output.object(&json!({ "url": config.gate.public_url.origin(), "upstream": nodes }));
+        let (url, upstream) = (config.gate.public_url.origin(), nodes.join(", "));
+        tracing::info!(url, upstream, "ready");
+        supervisor::ready(&format!("{url} in front of {upstream}"));
+        output.object(&json!({ "url": url, "upstream": nodes }));
         let (stop, stopped) = watch::channel(false);
         let audit = server.stages().gate.audit().clone();
         tokio::spawn(async move { reopen_when_asked(&audit).await });
         tokio::spawn(async move {
             asked_to_stop().await;
             tracing::info!("stopping");
+            supervisor::stopping();
             stop.send_replace(true);
         });
-        server.run(stopped, GRACE).await.map_err(|error| Failure::of(Exit::Failed, &error))
+        let ended = tokio::select! {
+            ended = server.run(stopped, GRACE) => ended,
+            () = supervisor::stay_alive() => Ok(()),
+        };
+        ended.map_err(|error| Failure::of(Exit::Failed, &error))
     })
 }
 
@@ -188,6 +197,9 @@ struct Renewal {
 /// Why the gate does not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A socket that the service manager passed is of no use.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// An address could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -229,7 +241,8 @@ impl From<StartError> for Failure {
             | StartError::Files(_)
             | StartError::Tls(_) => Exit::BadConfiguration,
             StartError::Store(StoreError::Busy { .. }) => Exit::TryAgain,
-            StartError::Bind(_)
+            StartError::Inherit(_)
+            | StartError::Bind(_)
             | StartError::Store(_)
             | StartError::MasterKey(_)
             | StartError::Audit(_)

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -22,7 +22,7 @@ use super::{
     record::Record,
     rotated,
 };
-use crate::secret::MacKey;
+use crate::{ownership, secret::MacKey};
 
 /// How often the lock is tried, and how many times: one second in all. Whoever holds it writes a few lines.
 const LOCK_TRIES: u32 = 200;
@@ -195,12 +195,7 @@ fn open_owned(path: &Path, mode: u32) -> io::Result<File> {
     }
     match options.create_new(true).open(path) {
         Ok(file) => {
-            if nix::unistd::geteuid().is_root()
-                && let Some(directory) = path.parent()
-            {
-                let owner = fs::metadata(directory)?;
-                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-            }
+            ownership::as_around(&file, path)?;
             Ok(file)
         }
         // Somebody was faster.

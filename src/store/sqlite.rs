@@ -28,7 +28,7 @@ use crate::{
         FactorId, GroupName, Invitation, InvitationPurpose, Method, Person, Requirement, Role, Scope,
         Session, SessionId, TimeStep, User, UserHandle, UserId, UserName,
     },
-    secret,
+    ownership, secret,
     status::Kept,
     time::Timestamp,
 };
@@ -1020,7 +1020,7 @@ fn prepare_directory(path: &Path) -> Result<(), StoreError> {
     // A file that is there is never opened but by SQLite: closing it would drop every lock that this
     // process holds on it (POSIX), and another program could then take the log away under us.
     match fs::OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(_) => {}
+        Ok(made) => ownership::as_around(&made, path).map_err(|reason| unwritable(path, reason))?,
         Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => {}
         Err(reason) => return Err(unwritable(path, reason)),
     }

@@ -365,9 +365,12 @@ fn port(address: SocketAddr) -> Port {
             Some((pid, name)) if name == OUR_NAME => Port::Ours { pid },
             by => Port::Taken { by },
         },
-        Err(error @ (BindError::Forbidden { .. } | BindError::NotOurs { .. } | BindError::Other { .. })) => {
-            Port::Unbound(error.to_string())
-        }
+        Err(
+            error @ (BindError::Forbidden { .. }
+            | BindError::NotOurs { .. }
+            | BindError::Passed(_)
+            | BindError::Other { .. }),
+        ) => Port::Unbound(error.to_string()),
     }
 }
 

@@ -134,6 +134,26 @@ impl Process {
         Self { child, stdout, stderr, said }
     }
 
+    /// Starts it with these variables.
+    pub fn start_in<S: AsRef<str>>(variables: &[(&str, &str)], args: &[S]) -> Self {
+        let mut command = command(args);
+        command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Has another program start it, which takes it and its arguments after its own.
+    pub fn start_by<S: AsRef<str>>(starter: &str, options: &[&str], args: &[S]) -> Self {
+        let mut command = Command::new(starter);
+        command
+            .args(options)
+            .arg(program())
+            .args(args.iter().map(AsRef::as_ref))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
     /// Starts it with no more than so many descriptors.
     pub fn start_with_descriptors<S: AsRef<str>>(count: usize, args: &[S]) -> Self {
         Self::limited(&format!("ulimit -n {count}"), args)

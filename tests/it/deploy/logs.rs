@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use super::shipped;
 use crate::{
     audit::sinks::entry,
     harness::{Client, Process, Pve, Scratch, TestGate, packages, pvegate, until},
@@ -31,10 +32,6 @@ fn debian() -> PathBuf {
     let path = packages().join("debian");
     assert!(path.is_dir(), "{} is not there; `bash tests/run` makes it", path.display());
     path
-}
-
-fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
 }
 
 /// A program of an unpacked package.
