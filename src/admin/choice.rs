@@ -3,12 +3,9 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// Takes the word of one of `all`; help and completions name them.
-pub(super) fn choice<T: Copy + Send + Sync>(
-    all: &'static [T],
-    word: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T>
+pub(super) fn choice<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
-    T: 'static,
+    T: Copy + Send + Sync + 'static,
 {
     PossibleValuesParser::new(all.iter().map(|one| word(*one)))
         .try_map(move |text| all.iter().copied().find(|one| word(*one) == text).ok_or(NotOne))

@@ -90,7 +90,7 @@ fn screen(report: &Value, now: Timestamp) -> String {
         format!("NOT READY: {}", why.unwrap_or_default().replace('\n', ", "))
     };
     let people = || {
-        let of = |state: &str| number(&report["users"][state]);
+        let of = |state: &str| number(report.pointer(&format!("/users/{state}"))?);
         Some(format!(
             "{} can sign in, {} not enrolled yet, {} disabled",
             of("active")?,
@@ -119,8 +119,12 @@ fn screen(report: &Value, now: Timestamp) -> String {
         })
     };
     let config = || {
-        let failed = if report["config"]["reload"] == "ok" { "" } else { "; THE LAST RELOAD FAILED" };
-        Some(format!("read {}{failed}", ago(&report["config"]["read_at"])?))
+        let failed = if report.pointer("/config/reload").is_some_and(|word| word == "ok") {
+            ""
+        } else {
+            "; THE LAST RELOAD FAILED"
+        };
+        Some(format!("read {}{failed}", ago(report.pointer("/config/read_at")?)?))
     };
     let node = |node: &Value| {
         let address = node["address"].as_str().unwrap_or_default();

@@ -1,6 +1,5 @@
 //! What comes in between: a session that ends under a form, a Proxmox VE that is gone for a while. Nobody starts
 //! again from the first page.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
