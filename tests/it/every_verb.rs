@@ -216,7 +216,7 @@ async fn every_verb_has_a_page_of_the_manual_at_which_no_formatter_complains() {
         &["-man", "-T", "ascii"],
         &fs::read_to_string(Path::new(&dir).join("pvegate-user-show.1")).unwrap(),
     );
-    let shown = shown.replace(|c: char| c == '\u{8}', "");
+    let shown = shown.replace('\u{8}', "");
     for words in ["last_sign_in_at", "75", "another program is writing"] {
         assert!(shown.contains(words) || shown.contains(&doubled(words)), "no `{words}` in:\n{shown}");
     }

@@ -19,7 +19,6 @@ mod configuration;
 mod cross_site;
 mod denial;
 mod deploy;
-mod deploy_monitoring;
 mod diagnostics;
 mod documents;
 mod every_verb;

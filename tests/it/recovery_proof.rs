@@ -1,5 +1,5 @@
 //! A recovery code as the proof for a change, for somebody who has nothing else left.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use pvegate::{
     account::UserName,

@@ -7,7 +7,7 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output},
     time::Duration,
 };

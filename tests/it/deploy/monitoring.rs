@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::harness::{Pve, TestGate, packages, watcher};
 
-const RULES: &str = include_str!("../../deploy/monitoring/pvegate.rules.yml");
-const DASHBOARD: &str = include_str!("../../deploy/monitoring/pvegate.dashboard.json");
+const RULES: &str = include_str!("../../../deploy/monitoring/pvegate.rules.yml");
+const DASHBOARD: &str = include_str!("../../../deploy/monitoring/pvegate.dashboard.json");
 
 /// Runs Prometheus's tool in the directory of the files, with this on its stdin.
 fn promtool(args: &[&str], stdin: &str) {
@@ -38,7 +38,7 @@ fn prometheus_takes_the_alert_rules_and_each_fires_when_it_should_and_not_before
     promtool(&["check", "rules", "pvegate.rules.yml"], "");
     promtool(&["test", "rules", "pvegate.rules.test.yml"], "");
 
-    let tests = include_str!("../../deploy/monitoring/pvegate.rules.test.yml");
+    let tests = include_str!("../../../deploy/monitoring/pvegate.rules.test.yml");
     for alert in RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(tests.contains(&format!("name: {alert} fires\n")), "{alert} is not tested");
     }
