@@ -694,6 +694,8 @@ pub enum EnrolledBy {
         once: Ceremony,
         /// The sign-in method that goes when the new one of its kind is there.
         replaces: Option<FactorId>,
+        /// Whether it was a recovery code, which permits no more than policy wants of them.
+        recovers: bool,
     },
 }
 

@@ -235,3 +235,47 @@ async fn where_recovery_codes_are_not_offered_they_prove_nothing() {
     assert_eq!(left(&gate, "alice").left, 10);
     assert_eq!(client.navigate(METHODS).await.status, 200);
 }
+
+#[tokio::test]
+async fn under_a_policy_a_recovery_code_proves_no_more_than_adding_what_is_demanded() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let alice = gate.person("alice").await;
+    let bob = gate.person("bob").await;
+    let id = apps(&gate)[0].clone();
+    // Codes of an app are accepted at large, but not from her.
+    let policy = "[[policy]]\nname = \"admins\"\nusers = [\"alice\"]\nrequire = \"passkey\"\n";
+    let strict = gate.another(&pve).set("limits.sign_ins", "10000").tables(policy).start().await;
+    let mut client = with_passkey(&strict, &alice.codes[9]).await;
+
+    let recovery = ("recovery", alice.codes[0].as_str());
+    let removal = [("do", "remove"), ("id", id.as_str()), recovery];
+    let replacement = [("do", "replace"), ("id", id.as_str()), recovery];
+    for reply in [
+        client.post_form(CODES, &[recovery]).await,
+        client.post_form(PANIC, &[recovery]).await,
+        client.post_form(CHANGE, &removal).await,
+        client.post_form(CHANGE, &replacement).await,
+    ] {
+        assert_eq!(reply.status, 403, "{}", reply.text());
+        assert!(printed_codes(&reply.text()).is_empty());
+    }
+    assert!(!client.navigate(CODES).await.text().contains("name=\"recovery\""));
+    assert_eq!(left(&gate, "alice").left, 9, "nothing was spent");
+    assert_eq!(apps(&gate), [id]);
+
+    let permitted = client.post_form(NEW, &[recovery]).await;
+    assert_eq!((permitted.status.as_u16(), left(&gate, "alice").left), (200, 8));
+    let state = state_of(&permitted.text()).unwrap();
+    let app = client.post_form("/_gate/enrol", &[("state", &state), ("method", "totp")]).await;
+    assert!(scan(&app.text()).is_none(), "no app: {}", app.text());
+    let options = client.post_json("/_gate/passkey/create-options", &json!({ "state": state })).await;
+    assert_eq!(options.status, 200, "{}", options.text());
+    assert_eq!(pve.connections_seen(), 0);
+
+    // Whom the policy does not name changes what he likes.
+    let mut other = strict.client();
+    let fields = [("user", "bob"), ("code", bob.codes[0].as_str())];
+    assert_eq!(other.post_form("/_gate/recover", &fields).await.status, 303);
+    assert_eq!(other.post_form(CODES, &[("recovery", &bob.codes[1])]).await.status, 200);
+}

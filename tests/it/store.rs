@@ -734,6 +734,7 @@ fn a_sign_in_method_is_replaced_by_one_of_its_kind_or_nothing_happens<S: Shelf>(
         session: session(alice, 1).id,
         once: ceremony(number),
         replaces: replaces.map(|id| FactorId::of([id; 16])),
+        recovers: false,
     };
     let ids = |store: &mut S::Store| {
         let apps = store.authenticators(alice).unwrap().into_iter().map(|app| app.id);

@@ -188,7 +188,8 @@ impl Gate {
         visit: &Visit<'_>,
         by: EnrolledBy,
     ) -> Result<Result<Guest, InviteError>, StoreError> {
-        let chooses = matches!(by, EnrolledBy::Proof { .. });
+        // A recovery code says no more here than where it signs in: what they have may be lost, or not theirs.
+        let chooses = matches!(by, EnrolledBy::Proof { recovers: false, .. });
         let mut guest = match self.permitted(visit, by).await? {
             Ok(guest) => guest,
             Err(error) => return Ok(Err(error)),
@@ -228,7 +229,7 @@ impl Gate {
                 })
             }
             EnrolledBy::Session(_) => Ok(Err(InviteError::Expired)),
-            EnrolledBy::Proof { session: id, ref once, replaces: ref old } => {
+            EnrolledBy::Proof { session: id, ref once, replaces: ref old, recovers: _ } => {
                 let Some(session) = visit.session.as_ref().filter(|session| {
                     session.id == id
                         && session.scope == Scope::Full

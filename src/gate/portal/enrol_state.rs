@@ -35,7 +35,7 @@ pub(super) struct State {
 enum By {
     Invitation([u8; 32]),
     Session([u8; 32]),
-    Proof { session: [u8; 32], once: [u8; 32], expires_at: i64, replaces: Option<String> },
+    Proof { session: [u8; 32], once: [u8; 32], expires_at: i64, replaces: Option<String>, recovers: bool },
 }
 
 /// How far somebody got.
@@ -142,11 +142,12 @@ impl State {
         let by = match by {
             EnrolledBy::Invitation(token_hash) => By::Invitation(*token_hash),
             EnrolledBy::Session(id) => By::Session(id.0),
-            EnrolledBy::Proof { session, once, replaces } => By::Proof {
+            EnrolledBy::Proof { session, once, replaces, recovers } => By::Proof {
                 session: session.0,
                 once: once.hash,
                 expires_at: once.expires_at.millis(),
                 replaces: replaces.as_ref().map(|id| id.0.clone()),
+                recovers: *recovers,
             },
         };
         Self { by, user: user.0, sealed_at: now.millis(), progress }
@@ -157,10 +158,11 @@ impl State {
         match &self.by {
             By::Invitation(token_hash) => EnrolledBy::Invitation(*token_hash),
             By::Session(id) => EnrolledBy::Session(SessionId(*id)),
-            By::Proof { session, once, expires_at, replaces } => EnrolledBy::Proof {
+            By::Proof { session, once, expires_at, replaces, recovers } => EnrolledBy::Proof {
                 session: SessionId(*session),
                 once: Ceremony { hash: *once, expires_at: Timestamp::from_millis(*expires_at) },
                 replaces: replaces.clone().map(FactorId),
+                recovers: *recovers,
             },
         }
     }

@@ -279,7 +279,7 @@ impl MethodKind {
 /// What a proof permits to be added, in place of `replaces` or beside what there is.
 fn permitted(agreed: &Agreed, now: Timestamp, replaces: Option<FactorId>) -> EnrolledBy {
     let once = Ceremony { hash: secret::random(), expires_at: now.plus(PERMITTED) };
-    EnrolledBy::Proof { session: agreed.session(), once, replaces }
+    EnrolledBy::Proof { session: agreed.session(), once, replaces, recovers: agreed.recovers() }
 }
 
 /// Back where they are shown, with a word about what was done.

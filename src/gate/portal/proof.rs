@@ -53,6 +53,7 @@ const PROOF: [&str; 4] = ["code", recovery_proof::FIELD, "proof", "assertion"];
 pub(super) struct Agreed {
     user: Arc<User>,
     session: SessionId,
+    by: Method,
 }
 
 impl Agreed {
@@ -64,6 +65,11 @@ impl Agreed {
     /// At which session.
     pub(super) fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Whether it took a recovery code.
+    pub(super) fn recovers(&self) -> bool {
+        self.by == Method::Recovery
     }
 }
 
@@ -236,7 +242,7 @@ impl Gate {
                 Err(error) => Err((Method::Passkey, Reason::from(&error))),
             }
         } else if !form.get(recovery_proof::FIELD).is_empty() {
-            match self.agreed_by_recovery(visit, form, &user, session.id).await? {
+            match self.agreed_by_recovery(visit, form, &session).await? {
                 Ok(()) => Ok(Method::Recovery),
                 Err(error) => Err((Method::Recovery, Reason::from(&error))),
             }
@@ -249,7 +255,7 @@ impl Gate {
         Ok(match refused {
             Ok(method) => {
                 self.audit.record(&event(Outcome::Success, method));
-                Ok(Agreed { user, session: session.id })
+                Ok(Agreed { user, session: session.id, by: method })
             }
             Err((method, reason)) => {
                 self.audit.record(&event(Outcome::Failure, method).because(reason));
