@@ -18,5 +18,6 @@ mod journey;
 mod methods;
 mod newcomer;
 mod passkeys;
+mod policies;
 mod security_keys;
 mod sessions;

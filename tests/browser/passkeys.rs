@@ -30,7 +30,7 @@ async fn browser(gate: &TestGate) -> Browser {
 
 /// A virtual authenticator answers suggestions before anybody chose one. Pages loaded from here on
 /// offer only the button.
-async fn without_suggestions(browser: &Browser) {
+pub(crate) async fn without_suggestions(browser: &Browser) {
     let source = "PublicKeyCredential.isConditionalMediationAvailable = async () => false";
     browser.cdp("Page.enable", json!({})).await;
     browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await;
@@ -50,7 +50,7 @@ async fn enrol(browser: &Browser, gate: &TestGate, name: &str) {
     browser.wait_for_text("Stand-in for Proxmox VE").await;
 }
 
-async fn sign_out(browser: &Browser, gate: &TestGate) {
+pub(crate) async fn sign_out(browser: &Browser, gate: &TestGate) {
     browser.goto(&format!("{}/_gate/", gate.url())).await;
     browser.click("form[action='/_gate/sign-out'] button").await;
     browser.wait_for_path("/_gate/sign-out").await;

@@ -253,6 +253,34 @@ impl Browser {
         self.within("screenshot", self.try_screenshot(name)).await
     }
 
+    /// Takes the page's picture at a desk in light and in dark colours, on a phone and in 320 pixels (WCAG 2.2,
+    /// 1.4.10), and leaves it as it was at a desk in the light.
+    ///
+    /// # Panics
+    ///
+    /// If the page is wider than a window.
+    pub(crate) async fn photograph(&self, name: &str) {
+        let looks = [
+            ("320", 320, "dark"),
+            ("phone", 390, "light"),
+            ("phone-dark", 390, "dark"),
+            ("dark", 1280, "dark"),
+            ("light", 1280, "light"),
+        ];
+        for (look, width, scheme) in looks {
+            let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+            self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+            let features = json!([
+                { "name": "prefers-color-scheme", "value": scheme },
+                { "name": "prefers-reduced-motion", "value": "reduce" },
+            ]);
+            self.cdp("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+            self.screenshot(&format!("{name}-{look}")).await;
+            let wide = self.eval("return document.documentElement.scrollWidth").await;
+            assert!(wide.as_u64().is_some_and(|wide| wide <= width), "{name} is {wide} wide in {width}");
+        }
+    }
+
     async fn try_screenshot(&self, name: &str) -> Result<PathBuf, CmdError> {
         let params = json!({ "format": "png", "captureBeyondViewport": true, "optimizeForSpeed": true });
         let answer = self.try_cdp("Page.captureScreenshot", params).await?;
