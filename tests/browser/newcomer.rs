@@ -56,10 +56,12 @@ async fn a_newcomer_gets_from_the_link_to_a_second_key_by_what_the_pages_put_for
     // The page says what is missing, and leads there.
     take_up(&browser, &mut steps).await;
     browser.wait_for("[data-by-passkey]").await;
-    browser.screenshot("newcomer-prove").await;
+    browser.wait_for_text("a sign-in method that you have already").await;
+    browser.photograph("newcomer-prove").await;
     follow(&browser, &mut steps).await;
     browser.wait_for("[data-passkey-create]").await;
-    browser.screenshot("newcomer-second").await;
+    browser.wait_for_text("plug it in before you press the button").await;
+    browser.photograph("newcomer-second").await;
     laptop.set_present(false).await;
     let key = browser.plug_in(Authenticator { transport: Transport::Usb, ..Authenticator::default() }).await;
     follow(&browser, &mut steps).await;
@@ -73,8 +75,8 @@ async fn a_newcomer_gets_from_the_link_to_a_second_key_by_what_the_pages_put_for
             "Create a passkey (recommended)",
             "I have saved them",
             "Add a second one now",
-            "Confirm with a passkey",
-            "Create a passkey (recommended)",
+            "Confirm with the passkey you have",
+            "Create another passkey",
         ]
     );
     let nudges = browser.eval("return document.querySelectorAll('main .notice a').length").await;

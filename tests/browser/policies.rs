@@ -83,6 +83,9 @@ async fn who_owes_a_second_key_is_told_until_when_and_then_adds_it_before_anythi
     sign_in(&browser, &gate).await;
     browser.wait_for_path("/_gate/enrol").await;
     browser.wait_for_text("two keys").await;
+    let text = browser.text().await;
+    assert!(text.contains("Create another passkey") && !text.contains("Step 1"), "the codes stay: {text}");
+    assert!(!text.contains("authenticator app"), "which is not what is asked for: {text}");
     browser.photograph("policy-enrol-second").await;
     for path in ["/", "/_gate/methods", "/api2/json/version"] {
         browser.goto(&format!("{}{path}", gate.url())).await;

@@ -52,6 +52,10 @@ pub(super) struct Guest {
     pub(super) user: User,
     /// Whether what they had was lost.
     recovering: bool,
+    /// Whether they have a passkey or security key, which stays theirs.
+    has_key: bool,
+    /// Whether recovery codes are made for them on the way.
+    saves_codes: bool,
     /// What the new method replaces.
     pub(super) replaces: Option<MethodRow>,
     /// What policy wants of them, if it is not theirs to choose.
@@ -69,12 +73,14 @@ struct Again {
 }
 
 impl Guest {
-    /// How many steps there are. Whoever adds a method beside others is done after the first.
-    fn steps(&self) -> u8 {
-        match self.by {
-            EnrolledBy::Invitation(_) | EnrolledBy::Session(_) => STEPS,
-            EnrolledBy::Proof { .. } => 1,
-        }
+    /// Somebody of whom no more is known yet.
+    const fn new(by: EnrolledBy, user: User) -> Self {
+        Self { by, user, recovering: false, has_key: false, saves_codes: false, replaces: None, wants: None }
+    }
+
+    /// How many steps there are. Whoever has recovery codes that go on working is done after the first.
+    const fn steps(&self) -> u8 {
+        if self.saves_codes { STEPS } else { 1 }
     }
 
     /// Whether a method of this kind is what they came for.
@@ -153,6 +159,7 @@ impl Gate {
             user: guest.user.name.as_str(),
             state: &self.sealed(visit, guest, Progress::Choosing),
             passkey: guest.may_add(MethodKind::Passkey),
+            beside: guest.has_key && guest.replaces.is_none(),
             totp: self.settings.auth.totp && guest.may_add(MethodKind::App),
             security_key: self.settings.auth.totp && guest.may_add(MethodKind::SecurityKey),
             replaces: guest.replaced_name(),
@@ -194,13 +201,15 @@ impl Gate {
             Ok(guest) => guest,
             Err(error) => return Ok(Err(error)),
         };
+        let id = guest.user.id;
+        let (person, codes) =
+            self.store.call(move |store| Ok((store.person(id)?, store.recovery_codes(id)?))).await?;
+        let Some(person) = person else { return Ok(Err(InviteError::Unknown)) };
+        guest.has_key = person.means.keys() > 0 && !guest.recovering;
+        guest.saves_codes = self.settings.auth.recovery && (codes.left == 0 || guest.recovering);
         if chooses {
             return Ok(Ok(guest));
         }
-        let id = guest.user.id;
-        let Some(person) = self.store.call(move |store| store.person(id)).await? else {
-            return Ok(Err(InviteError::Unknown));
-        };
         let (policies, ip) = (self.sessions.policies(), visit.client.ip());
         let demands = policies.demands_on(&person, ip);
         if !demands.allowed {
@@ -211,7 +220,7 @@ impl Gate {
         Ok(Ok(guest))
     }
 
-    /// Whoever may enrol by this, whatever policy wants of them.
+    /// Whoever may enrol by this, whatever they have and policy wants of them.
     async fn permitted(
         &self,
         visit: &Visit<'_>,
@@ -223,7 +232,7 @@ impl Gate {
                 Ok(match &visit.session {
                     Some(session) => {
                         let user = (*session.user()).clone();
-                        Ok(Guest { by, user, recovering: false, replaces: None, wants: None })
+                        Ok(Guest::new(by, user))
                     }
                     None => Err(InviteError::Unknown),
                 })
@@ -246,7 +255,7 @@ impl Gate {
                     },
                 };
                 let user = (*session.user()).clone();
-                Ok(Ok(Guest { by, user, recovering: false, replaces, wants: None }))
+                Ok(Ok(Guest { replaces, ..Guest::new(by, user) }))
             }
         }
     }
@@ -270,11 +279,8 @@ impl Gate {
         Ok(match (invite::usable(invitation.as_ref(), now), user) {
             (Err(error), _) => Err(error),
             (Ok(invitation), Some(user)) if user.disabled_at.is_none() => Ok(Guest {
-                by: EnrolledBy::Invitation(token_hash),
-                user,
                 recovering: invitation.purpose == InvitationPurpose::Recover,
-                replaces: None,
-                wants: None,
+                ..Guest::new(EnrolledBy::Invitation(token_hash), user)
             }),
             (Ok(_), Some(_) | None) => Err(InviteError::Unknown),
         })
@@ -465,9 +471,7 @@ impl Gate {
         proven: Proofs,
         password: Option<String>,
     ) -> Answer {
-        let user = guest.user.id;
-        let has = self.store.call(move |store| store.recovery_codes(user)).await?;
-        if !self.settings.auth.recovery || (has.left > 0 && !guest.recovering) {
+        if !guest.saves_codes {
             return self.finish(visit, guest, proven, None, password).await;
         }
         let codes = recovery::fresh().iter().map(recovery::Code::written).collect();

@@ -104,6 +104,8 @@ pub struct EnrolPasskey<'a> {
     pub state: &'a str,
     /// Whether a passkey may be made.
     pub passkey: bool,
+    /// Whether it comes beside a passkey or security key that stays.
+    pub beside: bool,
     /// Whether an authenticator app may be used instead.
     pub totp: bool,
     /// Whether a security key without a PIN may be registered.

@@ -89,6 +89,7 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         user,
         state: user,
         passkey: true,
+        beside: false,
         totp: true,
         security_key: true,
         replaces: None,
@@ -288,6 +289,22 @@ fn pages(look: &Look<'_>, user: &str) -> Vec<(String, String)> {
         (
             "enrol-passkey-two-keys",
             EnrolPasskey { totp: false, wants: Some(Requirement::TwoKeys), ..passkey }.render(look),
+        ),
+        (
+            "enrol-passkey-second",
+            EnrolPasskey { step: Step { at: 1, of: 1 }, beside: true, ..passkey }.render(look),
+        ),
+        (
+            "enrol-passkey-second-demanded",
+            EnrolPasskey {
+                step: Step { at: 1, of: 1 },
+                beside: true,
+                totp: false,
+                wants: Some(Requirement::TwoKeys),
+                trouble: Some(PasskeyTrouble::OwnAuthority),
+                ..passkey
+            }
+            .render(look),
         ),
         ("enrol-start-elsewhere", EnrolStart { problem: Some(InvitationProblem::Elsewhere) }.render(look)),
         ("enrol-start", EnrolStart { problem: None }.render(look)),

@@ -99,6 +99,8 @@ words! {
         "Ihr Browser vertraut dem Zertifikat dieser Seite nicht und lehnt Passkeys darum hier ab. Sie funktionieren, sobald das Gerät der Zertifizierungsstelle des Gates vertraut. Verwenden Sie bis dahin eine Authenticator-App.";
     passkey_own_authority => "This gate’s certificate comes from its own authority. Where a device does not trust that, browsers refuse passkeys here. Install the authority first, or use an authenticator app.",
         "Das Zertifikat dieses Gates stammt von seiner eigenen Zertifizierungsstelle. Wo ein Gerät dieser nicht vertraut, lehnen Browser Passkeys hier ab. Installieren Sie sie zuerst, oder verwenden Sie eine Authenticator-App.";
+    passkey_needs_authority => "This gate’s certificate comes from its own authority. Where a device does not trust that, browsers refuse passkeys here. Install the authority first.",
+        "Das Zertifikat dieses Gates stammt von seiner eigenen Zertifizierungsstelle. Wo ein Gerät dieser nicht vertraut, lehnen Browser Passkeys hier ab. Installieren Sie sie zuerst.";
     get_authority => "Download the authority", "Zertifizierungsstelle herunterladen";
     passkey_bare_address => "This page was opened by a bare IP address, and browsers offer passkeys only for names. Open the gate by its name, or use an authenticator app.",
         "Diese Seite wurde über eine bloße IP\u{2011}Adresse geöffnet, und Browser bieten Passkeys nur für Namen an. Öffnen Sie das Gate unter seinem Namen oder verwenden Sie eine Authenticator-App.";
@@ -166,6 +168,9 @@ words! {
     passkey_name_hint => "Where it will live, such as “Laptop” or “Blue key”. Left empty, it is named after its model.",
         "Wo er liegen wird, etwa „Laptop“ oder „Blauer Schlüssel“. Bleibt das leer, heißt er wie sein Modell.";
     create_passkey => "Create a passkey (recommended)", "Passkey erstellen (empfohlen)";
+    another_passkey => "Create another passkey", "Weiteren Passkey erstellen";
+    another_passkey_lead => "On another device or key than the one you have, so that losing one does not lock you out. If it is a security key, plug it in before you press the button.",
+        "Auf einem anderen Gerät oder Schlüssel als bisher, damit der Verlust des einen Sie nicht aussperrt. Einen Sicherheitsschlüssel stecken Sie ein, bevor Sie den Knopf drücken.";
     use_app_instead => "Use an authenticator app instead", "Authenticator\u{2011}App verwenden";
     needs_script => "Passkeys need JavaScript, which is switched off in this browser.", "Passkeys brauchen JavaScript, und das ist in diesem Browser ausgeschaltet.";
 
@@ -262,8 +267,9 @@ words! {
         "Sie haben nur einen Schlüssel. Ist er verloren, brauchen Sie Ihre Authenticator\u{2011}App oder einen Wiederherstellungscode.";
     add_second_key => "Add a second key now", "Jetzt einen zweiten Schlüssel hinzufügen";
     add_method => "Add a sign-in method", "Anmeldemethode hinzufügen";
-    add_method_lead => "Show first that it is you, with what you sign in with now.",
-        "Zeigen Sie zuerst, dass Sie es sind: mit dem, womit Sie sich jetzt anmelden.";
+    add_method_lead => "First show that it is you, with a sign-in method that you have already. The new one comes on the next page.",
+        "Zeigen Sie zuerst mit einer Anmeldemethode, die Sie schon haben, dass Sie es sind. Die neue kommt auf der nächsten Seite.";
+    confirm_with_present_passkey => "Confirm with the passkey you have", "Mit dem vorhandenen Passkey bestätigen";
     rename_method => "Rename a sign-in method", "Anmeldemethode umbenennen";
     rename_method_lead(name: &str) => "“{name}” gets another name.", "„{name}“ bekommt einen anderen Namen.";
     remove_method => "Remove a sign-in method", "Anmeldemethode entfernen";
@@ -384,8 +390,8 @@ words! {
         "Um hier zu arbeiten, brauchen Sie einen Schlüssel, der auf einem Gerät bleibt: einen Sicherheitsschlüssel oder einen Passkey, der nicht synchronisiert wird.";
     demanded_two_keys => "To work here you need two keys, passkeys or security keys, so that a lost one does not lock you out.",
         "Um hier zu arbeiten, brauchen Sie zwei Schlüssel, Passkeys oder Sicherheitsschlüssel, damit ein verlorener Sie nicht aussperrt.";
-    demand_until => "Until then you can go on without it:", "Bis dahin geht es auch ohne:";
-    demand_after => "Afterwards you set it up first and go on then.", "Danach richten Sie es zuerst ein, und dann geht es weiter.";
+    demand_until => "You can go on without it until", "Ohne das geht es noch bis";
+    demand_after => "After that, you set it up before you go on.", "Danach richten Sie es ein, bevor es weitergeht.";
     demand_set_up_password => "Set it up now", "Jetzt einrichten";
     demand_later => "Later: go on", "Später: weiter";
     demand_use_password => "That was right, and here it is not enough: a password is asked for as well.",
