@@ -153,6 +153,29 @@ fn the_page_about_proxying_names_every_test_of_it_and_only_such_as_exist() {
     assert!(unnamed.is_empty(), "tests of tests/it/faithful that the page does not name: {unnamed:?}");
 }
 
+#[test]
+fn every_promise_of_the_threat_model_names_tests_that_exist() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let page = fs::read_to_string(path).unwrap();
+    let mut there = BTreeSet::new();
+    tests_in("tests/it", &mut there);
+    tests_in("tests/browser", &mut there);
+    let promises = page.split_once("\n## What is promised\n").unwrap().1;
+    let promises = promises.split_once("\n## ").unwrap().0;
+
+    let mut checked = 0;
+    for row in promises.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = shown_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows this: {row}");
+        for name in names {
+            assert!(there.contains(name), "no such test: {name}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked} promises were read");
+}
+
 fn describe(command: &Command, name: &str, page: &mut String) {
     let help = command.clone().render_long_help().to_string();
     // Lines that end in blanks are noise in a page under version control.

@@ -16,14 +16,16 @@ use pvegate::{admin::Cli, secret::MasterKey};
 use crate::harness::{Scratch, pvegate_told};
 
 /// Documents with commands, and those without.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/how-it-works.md",
+    "docs/threat-model.md",
     "docs/recovery.md",
     "docs/proxying-proxmox-ve.md",
+    "docs/monitoring.md",
     "docs/configuration.md",
     "docs/command-line.md",
 ];
