@@ -89,7 +89,7 @@ codes! {
     SameNode "E0312" "The same node is listed twice. Each node of a cluster has one [[upstream.node]]."
     PolicyForNothing "E0313" "A policy demands something: a sign-in that is strong enough (require), sessions that end earlier, networks to work from. One that demands nothing would only look as if it did."
     PolicyUnmeetable "E0314" "What the policy requires is switched off by other settings, so that everybody whom it concerns would be locked out."
-    PolicyLonger "E0315" "A policy only takes. All policies that apply hold together, beside [session], and the shortest limit wins; a longer one would have no effect."
+    PolicyLonger "E0315" "A policy only takes. All policies that apply hold together, beside `[session]`, and the shortest limit wins; a longer one would have no effect."
     SameName "E0316" "Reports name a policy by its name, so each has its own."
     NoPeers "E0321" "Where the PROXY protocol is spoken, only listed peers may connect; with none listed, nobody could."
     TrustsEverybody "E0322" "A trusted peer says who its clients are, and is believed. If that is everybody, the lists of networks, the limits and the audit log mean nothing."
@@ -98,7 +98,7 @@ codes! {
     EverybodyDenied "W0403" "deny wins over allow, and covers all of it: nobody can connect."
     NoEffect "W0404" "The key is set, and another setting makes it have no effect."
     UpstreamIsSelf "W0405" "The upstream has the host and port of the public URL. Unless the gate's host resolves that name differently, the gate would forward to itself."
-    PolicyShutsOut "W0406" "The networks that the policy is for and those that it allows have nothing in common: whoever it concerns is refused there. That can be meant; deny in [access] does the same for everybody."
+    PolicyShutsOut "W0406" "The networks that the policy is for and those that it allows have nothing in common: whoever it concerns is refused there. That can be meant; deny in `[access]` does the same for everybody."
 }
 
 impl Code {

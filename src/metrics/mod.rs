@@ -7,7 +7,7 @@
 //! can make the number of series grow.
 //!
 //! What others know anyway (sessions, bans, nodes, certificates) is not counted a second time: a
-//! [`Report`](crate::status::Report) of the moment is written beside the counters by [`Metrics::encode`].
+//! [`Report`] of the moment is written beside the counters by [`Metrics::encode`].
 //! Who serves the text is `telemetry`. Ruled by OpenMetrics 1.0 and the Prometheus text format 0.0.4.
 
 mod histogram;
