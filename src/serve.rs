@@ -2,6 +2,8 @@
 //!
 //! Everything that is decided is decided in the stages; here they are only joined.
 
+mod turned_away;
+
 use std::{
     any::Any,
     net::{IpAddr, SocketAddr},
@@ -31,7 +33,8 @@ use crate::{
         proxy_protocol::{self, Introduced},
     },
     admission::{
-        self, Admission, Admitted, ConnectionPermit, Revocable, SourceRefusal, Unnamed, rate::TooManyRequests,
+        self, Admission, Admitted, ConnectionPermit, Received, Revocable, SourceRefusal, Unnamed,
+        rate::TooManyRequests,
     },
     audit::{Action, Asking, Event, Outcome, Reason, Tls},
     connection::{
@@ -98,9 +101,9 @@ async fn accept_from(
         };
         let (stages, stop) = (stages.clone(), stop.clone());
         match listener.opening {
-            Opening::Tls => match stages.admission.admit(stream, client) {
-                Ok(admitted) => {
-                    running.spawn(async move { connection(&stages, admitted, stop).await });
+            Opening::Tls => match stages.admission.receive(stream, client) {
+                Ok(received) => {
+                    running.spawn(async move { opened(&stages, received, stop).await });
                 }
                 Err(refusal) => refuse(&stages, client, refusal),
             },
@@ -134,9 +137,16 @@ async fn introduction(stages: &Arc<Stages>, mut unnamed: Unnamed<TcpStream>, sto
         Ok(Introduced::Itself) => peer,
         Err(error) => return refuse(stages, peer, &error),
     };
-    match stages.admission.convey(unnamed, client) {
-        Ok(admitted) => connection(stages, admitted, stop).await,
+    match stages.admission.receive_conveyed(unnamed, client) {
+        Ok(received) => opened(stages, received, stop).await,
         Err(refusal) => refuse(stages, client, refusal),
+    }
+}
+
+async fn opened(stages: &Arc<Stages>, received: Received<TcpStream>, stop: watch::Receiver<bool>) {
+    match received {
+        Received::Admitted(admitted) => connection(stages, admitted, stop).await,
+        Received::TurnedAway(turned_away) => turned_away::turn_away(stages, turned_away, stop).await,
     }
 }
 

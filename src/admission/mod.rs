@@ -1,7 +1,8 @@
 //! May this source talk to us? Asked at accept, before TLS: a refusal costs one accept.
 //!
 //! [`Admission::admit`] makes an [`Admitted`]; for a connection from a listed peer, which speaks for
-//! others, [`Admission::convey`] does, once the peer has said for whom. The lists (`networks`) and bans are
+//! others, [`Admission::convey`] does, once the peer has said for whom. `turned_away` is for whom the lists
+//! refuse and who is told so. The lists (`networks`) and bans are
 //! judged by `source` (pure); `place` counts who has how many connections open and ends those of strangers when
 //! there are too many; `rate` counts requests and sign-ins; `ban` says what leads to a ban. Nothing here
 //! touches the store: the gate carries bans there and back.
@@ -12,6 +13,7 @@ mod networks;
 mod place;
 pub mod rate;
 mod source;
+mod turned_away;
 
 use std::{
     collections::HashMap,
@@ -24,6 +26,7 @@ use ipnet::IpNet;
 pub use cut::{Ended, Revocable};
 pub use place::{ConnectionPermit, KNOWN_FOR};
 pub use source::{SitePrefix, SourcePrefix, SourceRefusal};
+pub use turned_away::{HeldPlace, OnDeny, Received, TurnedAway};
 
 use crate::{
     accept::ClientAddr,
@@ -42,6 +45,8 @@ pub struct Settings {
     pub allow: Vec<IpNet>,
     /// Networks that may not, whatever `allow` says.
     pub deny: Vec<IpNet>,
+    /// What those hear who may not.
+    pub on_deny: OnDeny,
     /// Peers that speak for clients: by the PROXY protocol, or by the forwarding field.
     pub peers: Vec<IpNet>,
     /// Whether peers name the client in a field of each request. Otherwise a peer is a client like any
@@ -421,6 +426,7 @@ mod tests {
         let settings = Settings {
             allow: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
             deny: vec!["10.66.0.0/16".parse().unwrap()],
+            on_deny: OnDeny::Drop,
             peers: vec!["10.9.0.1/32".parse().unwrap(), "192.0.2.0/24".parse().unwrap()],
             peers_forward: false,
             max_connections,

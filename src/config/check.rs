@@ -48,6 +48,7 @@ pub(super) fn check(
     let tls = check.tls();
     let upstream = check.upstream(public_url.as_ref());
     let networks = check.networks(environment.container);
+    let on_deny = check.on_deny();
     let session = check.session();
     let auth = check.auth();
     let policies = check.policies(&policy::Beside {
@@ -83,6 +84,7 @@ pub(super) fn check(
         admission: admission::Settings {
             allow,
             deny,
+            on_deny: on_deny?,
             max_connections: max_connections?,
             max_connections_per_source: per_source?,
             peers,
@@ -210,6 +212,13 @@ impl Check<'_> {
             Problem::new(Code::BadFieldName, format!("{} {reason}", quoted(text))).of(key.name).at(place, ""),
         );
         None
+    }
+
+    fn on_deny(&mut self) -> Option<admission::OnDeny> {
+        Some(match &*self.choice(&keys::ON_DENY)? {
+            "page" => admission::OnDeny::Page,
+            _ => admission::OnDeny::Drop,
+        })
     }
 
     fn networks(&mut self, container: bool) -> Option<(Vec<IpNet>, Vec<IpNet>)> {
@@ -502,6 +511,7 @@ impl Check<'_> {
 
     fn pages(&mut self) -> Option<gate::portal::Settings> {
         let contact = self.contact();
+        let show_ip = self.flag(&keys::SHOW_IP);
         let language = self.choice(&keys::LANGUAGE);
         let theme = self.choice(&keys::THEME);
         let language = Language::from_tag(&language?);
@@ -510,7 +520,12 @@ impl Check<'_> {
             "dark" => Some(Theme::Dark),
             _ => None,
         };
-        Some(gate::portal::Settings { contact: contact?.unwrap_or_default(), language, theme })
+        Some(gate::portal::Settings {
+            contact: contact?.unwrap_or_default(),
+            hide_ip: !show_ip?,
+            language,
+            theme,
+        })
     }
 
     fn contact(&mut self) -> Option<Option<String>> {

@@ -152,7 +152,8 @@ pub const TABLES: &[Table] = &[
     ),
     once(
         "access",
-        "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer.",
+        "Who may talk to the gate at all. Everybody else is closed before TLS, without an answer, unless on_deny\n\
+         says otherwise.",
     ),
     once("session", "How long a sign-in lasts."),
     once("auth", "By what people sign in."),
@@ -274,6 +275,11 @@ keys! {
          In a container it has no default and must be set.";
     DENY "access.deny" Kind::List, Some("[]"), None,
         "Networks that may not; wins over allow.";
+    ON_DENY "access.on_deny" Kind::Choice(&["drop", "page"]), Some(r#""drop""#), None,
+        "What those hear who may not connect.\n\
+         drop: nothing, they are closed before TLS, and nobody learns that there is a gate.\n\
+         page: a page that says so, for people who forgot their VPN. It costs a TLS handshake, shows the gate\n\
+         to everybody, and opens nothing else. Bans and limits close without a word all the same.";
 
     LIFETIME "session.lifetime" lasting(MINUTE, MONTH), Some(r#""12h""#), None,
         "From sign-in to the end, whatever happens between: a working day.";
@@ -404,6 +410,9 @@ keys! {
 
     CONTACT "ui.contact" Kind::Text, Some(r#""""#), None,
         "Shown where the gate refuses somebody, e.g. \"ask alice@example.com\".";
+    SHOW_IP "ui.show_ip" Kind::Flag, Some("true"), None,
+        "Whether somebody whose address may not connect is told that address, where there is a page: with\n\
+         on_deny = \"page\", and for clients of a proxy that names them in a field.";
     LANGUAGE "ui.language" Kind::Choice(&["auto", "en", "de"]), Some(r#""auto""#), None,
         "auto: the language chosen in Proxmox VE, then the browser's.";
     THEME "ui.theme" Kind::Choice(&["auto", "light", "dark"]), Some(r#""auto""#), None,

@@ -246,6 +246,8 @@ mod tests {
             (r#"access.allow = ["10.0.0.1/8"]"#,                  Code::HostBits),
             (r#"access.deny = ["::ffff:10.0.0.0/104"]"#,          Code::BadNetwork),
             (r#"access.deny = ["0.0.0.0/0", "::/0"]"#,            Code::EverybodyDenied),
+            (r#"access.on_deny = "reject""#,                      Code::BadChoice),
+            (r#"ui.show_ip = "yes""#,                             Code::WrongType),
             (r#"session.lifetime = "12 h""#,                      Code::BadDuration),
             (r#"session.lifetime = "31d""#,                       Code::OutOfRange),
             (r#"session.lifetime = "30m""#,                       Code::IdleOverLifetime),

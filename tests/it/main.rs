@@ -40,6 +40,7 @@ mod pve_sign_in;
 mod readme;
 mod recovery_ladder;
 mod recovery_proof;
+mod refusals;
 mod secrets;
 mod security_keys;
 mod sessions;

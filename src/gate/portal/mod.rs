@@ -65,6 +65,8 @@ const REPORTS_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Settings {
     /// Whom to ask for help: shown on refusals.
     pub contact: String,
+    /// Whether somebody whose address is refused is not told that address.
+    pub hide_ip: bool,
     /// One language for everybody; `None` follows the visitor.
     pub language: Option<Language>,
     /// One theme for everybody; `None` follows the visitor.
@@ -270,12 +272,21 @@ impl Portal {
         self.refuse(StatusCode::BAD_REQUEST, Refusal::BadRequest, "forwarding_field", head, now).closing()
     }
 
-    /// The client for whom a peer asks may not. The peer's connection stays: others come through it.
+    /// Whoever asks may not, because of where they come from. A peer's connection stays: others come
+    /// through it.
     #[must_use]
     pub fn address_refused(&self, ip: IpAddr, head: &request::Parts, now: Timestamp) -> Reply {
         let address = ip.to_string();
-        let refusal = Refusal::AddressNotAllowed { address: Some(&address) };
-        self.refuse(StatusCode::FORBIDDEN, refusal, "address", head, now)
+        let address = (!self.settings.hide_ip).then_some(address.as_str());
+        let refusal = Refusal::AddressNotAllowed { address };
+        self.refuse(StatusCode::FORBIDDEN, refusal, "address_not_allowed", head, now)
+    }
+
+    /// What a page of ours needs to be read, if that is what is asked for.
+    #[must_use]
+    pub fn part_of_page(&self, head: &request::Parts) -> Option<Reply> {
+        let is_read = head.method == Method::GET || head.method == Method::HEAD;
+        if is_read { assets::find(head.uri.path()).map(asset_reply) } else { None }
     }
 
     /// Too many attempts to sign in, or requests.
@@ -380,6 +391,11 @@ impl Portal {
             None => reply,
         }
     }
+}
+
+fn asset_reply(asset: &'static assets::Asset) -> Reply {
+    Reply::new(StatusCode::OK, asset.content_type, asset.bytes)
+        .with(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"))
 }
 
 fn bytes(limit: usize) -> u64 {
@@ -544,8 +560,7 @@ impl Gate {
     fn asset(&self, visit: &Visit<'_>) -> Reply {
         match assets::find(visit.head.uri.path()) {
             None => self.no_such_page(visit),
-            Some(asset) => Reply::new(StatusCode::OK, asset.content_type, asset.bytes)
-                .with(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+            Some(asset) => asset_reply(asset),
         }
     }
 
