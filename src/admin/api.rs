@@ -216,7 +216,7 @@ impl From<EditError> for Failure {
         let exit = match error {
             EditError::File { .. } => Exit::Failed,
             EditError::Wrong(_) => Exit::BadConfiguration,
-            EditError::List => Exit::Refused,
+            EditError::List | EditError::NoPin { .. } => Exit::Refused,
         };
         Self::of(exit, &error)
     }

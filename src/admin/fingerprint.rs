@@ -4,8 +4,10 @@ use std::{path::Path, time::Duration};
 
 use serde_json::json;
 
-use super::{Exit, Failure, output::Output, read_config, serve};
+use super::{Exit, Failure, open_audit, output::Output, read_config, serve};
 use crate::{
+    audit::{Action, Event, Outcome, Reason},
+    config::{Config, edit},
     tls::{self, Fingerprint, Host, ObservedCertificate},
     upstream::{Endpoint, Trust},
 };
@@ -23,16 +25,24 @@ pub(super) struct Args {
     /// The whole chain that the server shows.
     #[arg(long)]
     all: bool,
+    /// Pin what a server of the configuration shows, in place of what is pinned.
+    #[arg(long, conflicts_with = "server")]
+    write: bool,
+    /// With --write: do not ask first.
+    #[arg(long, requires = "write")]
+    yes: bool,
 }
 
-pub(super) fn run(args: &Args, config: &Path, output: &Output) -> Result<(), Failure> {
-    let servers = match &args.server {
-        Some((host, port)) => vec![Server { host: host.clone(), port: *port, pinned: None }],
+pub(super) fn run(args: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
+    let (servers, config) = match &args.server {
+        Some((host, port)) => (vec![Server { host: host.clone(), port: *port, pinned: None }], None),
         None => {
-            let upstream = read_config(config, output)?.upstream;
-            upstream.endpoints().map(Server::of).collect::<Result<_, _>>()?
+            let config = read_config(path, output)?;
+            let servers = config.upstream.endpoints().map(Server::of).collect::<Result<_, _>>()?;
+            (servers, Some(config))
         }
     };
+    let write = config.as_ref().filter(|_| args.write);
     let runtime = serve::runtime()?;
     let titled = servers.len() > 1;
     let mut failures = Vec::new();
@@ -46,7 +56,17 @@ pub(super) fn run(args: &Args, config: &Path, output: &Output) -> Result<(), Fai
         let shown = runtime
             .block_on(tls::observe(&server.host, server.port, TIMEOUT))
             .map_err(|error| Failure::of(Exit::Failed, &error))
-            .and_then(|chain| server.compare(&chain, args.all, titled, output));
+            .and_then(|chain| {
+                let changed = match server.compare(&chain, args.all, titled, output) {
+                    Ok(Compared::Same) => return Ok(()),
+                    Ok(Compared::Changed(changed)) => changed,
+                    Err(failure) => return Err(failure),
+                };
+                match write {
+                    Some(config) => server.pin(index, &changed, args.yes, path, config, output),
+                    None => Err(server.is_changed(&changed, titled)),
+                }
+            });
         failures.extend(shown.err());
     }
     // One that shows a wrong certificate is graver than one that is down.
@@ -83,7 +103,7 @@ impl Server {
         all: bool,
         one_of_several: bool,
         output: &Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<Compared, Failure> {
         let Self { host, port, pinned } = self;
         let Some(leaf) = chain.first() else {
             return Err(Failure::new(Exit::Failed, format!("{host} port {port} showed no certificate")));
@@ -94,23 +114,70 @@ impl Server {
         output.data(&object, || shown.iter().map(text).collect::<Vec<_>>().join("\n\n"));
         match pinned {
             Some(pin) if *pin != leaf.fingerprint => {
-                let key = if one_of_several { "its [[upstream.node]]" } else { "upstream.fingerprint" };
-                Err(Failure::new(
-                    Exit::Changed,
-                    format!(
-                        "{host} port {port} shows another certificate than the pinned one\n  pinned  {pin}\n  shown   {}\n\
-                         If you renewed it, put the new value into {key}. If not, find out who did.",
-                        leaf.fingerprint
-                    ),
-                ))
+                Ok(Compared::Changed(Change { old: *pin, new: leaf.fingerprint }))
             }
             Some(_) => {
                 output.talk("this is the pinned certificate");
-                Ok(())
+                Ok(Compared::Same)
             }
-            None => Ok(()),
+            None => Ok(Compared::Same),
         }
     }
+
+    fn is_changed(&self, Change { old, new }: &Change, one_of_several: bool) -> Failure {
+        let Self { host, port, .. } = self;
+        let key = if one_of_several { "its [[upstream.node]]" } else { "upstream.fingerprint" };
+        Failure::new(
+            Exit::Changed,
+            format!(
+                "{host} port {port} shows another certificate than the pinned one\n  pinned  {old}\n  shown   {new}\n\
+                 If you renewed it, put the new value into {key}: `pvegate fingerprint --write` does.\n\
+                 If not, find out who did."
+            ),
+        )
+    }
+
+    /// Pins what it shows, with consent.
+    fn pin(
+        &self,
+        number: usize,
+        Change { old, new }: &Change,
+        yes: bool,
+        path: &Path,
+        config: &Config,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let Self { host, port, .. } = self;
+        let what = format!(
+            "{host} port {port} shows another certificate than the pinned one\n  pinned  {old}\n  shown   {new}\n\
+             Compare the new value with Node, System, Certificates in Proxmox VE; then it can be pinned"
+        );
+        output.consent(yes, &what)?;
+        // Nothing is pinned that the audit log could not be told.
+        let audit = open_audit(config)?;
+        edit::replace_pin(path, number, old, new, std::env::vars())?;
+        let reason = Reason::new("fingerprint", format_args!("{new} in place of {old}"));
+        audit.record(
+            &Event::new(Action::UpstreamPinChange, Outcome::Success)
+                .at_node(format!("{host}:{port}"))
+                .because(reason),
+        );
+        output.talk(&format!("{} pins {new} now; it counts from the next start of the gate", path.display()));
+        Ok(())
+    }
+}
+
+/// How what a server shows compares with what is pinned.
+enum Compared {
+    /// It is that, or nothing is pinned.
+    Same,
+    Changed(Change),
+}
+
+/// Another certificate than the pinned one.
+struct Change {
+    old: Fingerprint,
+    new: Fingerprint,
 }
 
 fn object(certificate: &ObservedCertificate) -> serde_json::Value {

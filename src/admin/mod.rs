@@ -220,7 +220,9 @@ enum Verb {
     /// Nothing is sent but a TLS greeting. Compare the value with Node, System,
     /// Certificates, and put it into upstream.fingerprint. With the server of the
     /// configuration it is compared with the pin there; another certificate ends it
-    /// with exit code 3 and shows both. Nothing is changed.
+    /// with exit code 3 and shows both. Nothing is changed, but with --write: then it
+    /// asks, puts the new value into the configuration file in place of the old, and
+    /// the audit log records it. It counts from the next start of the gate.
     #[command(verbatim_doc_comment)]
     Fingerprint(fingerprint::Args),
     /// Print the version, and what this program was built for.

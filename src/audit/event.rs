@@ -81,6 +81,8 @@ pub enum Action {
     ApiRuleAdd,
     /// The rules for an API token were removed.
     ApiRuleRemove,
+    /// Another certificate of an upstream was pinned.
+    UpstreamPinChange,
     /// An invitation was made.
     InviteCreate,
     /// Invitations that nobody had used were made void.
@@ -154,6 +156,7 @@ impl Action {
         Self::ApiTokenRefuse,
         Self::ApiRuleAdd,
         Self::ApiRuleRemove,
+        Self::UpstreamPinChange,
         Self::InviteCreate,
         Self::InviteUse,
         Self::FactorAdd,
@@ -200,6 +203,7 @@ impl Action {
             Self::ApiTokenRefuse => "api-token-refuse",
             Self::ApiRuleAdd => "api-rule-add",
             Self::ApiRuleRemove => "api-rule-remove",
+            Self::UpstreamPinChange => "upstream-pin-change",
             Self::InviteCreate => "invite-create",
             Self::InviteRevoke => "invite-revoke",
             Self::InviteUse => "invite-use",
@@ -246,7 +250,7 @@ impl Action {
             Self::Refuse => ("network", "denied"),
             Self::ApiRuleAdd => ("configuration", "creation"),
             Self::Backup => ("configuration", "info"),
-            Self::Restore => ("configuration", "change"),
+            Self::Restore | Self::UpstreamPinChange => ("configuration", "change"),
             Self::ApiRuleRemove => ("configuration", "deletion"),
             Self::InviteCreate | Self::UserAdd => ("iam", "creation"),
             Self::InviteUse

@@ -69,6 +69,7 @@ fn entry(event: &Event, at: Timestamp) -> Option<NewEntry> {
             | Action::ApiTokenRefuse
             | Action::ApiRuleAdd
             | Action::ApiRuleRemove
+            | Action::UpstreamPinChange
             | Action::BanAdd
             | Action::BanRemove
             | Action::UserAdd

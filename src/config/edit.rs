@@ -1,4 +1,5 @@
-//! Changes of the file by the command line: rules for API tokens come and go, all else stays as it stands.
+//! Changes of the file by the command line: rules for API tokens come and go, a renewed certificate is pinned,
+//! all else stays as it stands.
 //!
 //! The text is changed, not parsed and printed again, so that comments, order and blanks survive. A file is
 //! replaced as a whole, and only by one that was read without an error.
@@ -15,8 +16,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Problems, parse};
-use crate::gate::api_token::{Rule, TokenId};
+use super::{Problems, keys, parse};
+use crate::{
+    gate::api_token::{Rule, TokenId},
+    tls::Fingerprint,
+};
 
 /// Why the file was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,16 @@ pub enum EditError {
         "the rules are written as a list, `rule = [...]`, and not each under [[api.rule]]: change them by hand"
     )]
     List,
+    /// The pin that is in force is not written where one would look for it.
+    #[error(
+        "the pin is not written in {path} as the fingerprint of this upstream, but comes from elsewhere, such as {variable}: change it there"
+    )]
+    NoPin {
+        /// The file.
+        path: String,
+        /// The environment variable that may set it.
+        variable: String,
+    },
 }
 
 /// A rule as it is written in the file, with its header.
@@ -89,6 +103,49 @@ pub fn remove_rules(
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<usize, EditError> {
     change(path, env, |text| without(text, token))
+}
+
+/// Writes another fingerprint in the place of the one that is pinned for an upstream: `number` counts the
+/// [[upstream.node]]s from 0.
+///
+/// # Errors
+///
+/// [`EditError`]; the file is as it was.
+pub fn replace_pin(
+    path: &Path,
+    number: usize,
+    old: &Fingerprint,
+    new: &Fingerprint,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), EditError> {
+    let env: Vec<_> = env.into_iter().collect();
+    let variable = keys::FINGERPRINT.variable().unwrap_or_default();
+    // What it sets wins over the file.
+    let is_set = env.iter().any(|(name, value)| *name == variable && !value.is_empty());
+    change(path, env, |text| {
+        let replaced = if is_set { None } else { with_pin(text, number, old, new) };
+        replaced
+            .map(|text| (text, ()))
+            .ok_or_else(|| EditError::NoPin { path: path.display().to_string(), variable })
+    })
+}
+
+/// `None` if the old one is not where it would be expected.
+fn with_pin(text: &str, number: usize, old: &Fingerprint, new: &Fingerprint) -> Option<String> {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let upstream = document.get_ref().get("upstream")?.get_ref();
+    let pin = match upstream.get("node").map(Spanned::get_ref) {
+        Some(DeValue::Array(nodes)) => nodes.iter().nth(number)?.get_ref().get("fingerprint")?,
+        Some(_) => return None,
+        None => upstream.get("fingerprint")?,
+    };
+    let written: Fingerprint = pin.get_ref().as_str()?.parse().ok()?;
+    if written != *old {
+        return None;
+    }
+    let mut changed = text.to_owned();
+    changed.replace_range(pin.span(), &format!("\"{new}\""));
+    Some(changed)
 }
 
 fn without(text: &str, token: &TokenId) -> Result<(String, usize), EditError> {
@@ -188,6 +245,33 @@ mod tests {
         assert_eq!(removed, 1);
         assert!(none.contains("# The backup.\n\n# The other.\n") && !none.contains("api.rule"), "{none}");
         assert_eq!(without(TWO, &token("a@pve!three")).unwrap(), (TWO.to_owned(), 0));
+    }
+
+    #[test]
+    fn another_pin_takes_the_place_of_the_old_one_and_nothing_else_changes() {
+        let pin = |pair: &str| vec![pair; 32].join(":");
+        let (old, new, other) = (pin("AA"), pin("BB"), pin("CC"));
+        let read = |text: &str| -> Fingerprint { text.parse().unwrap() };
+        let one = |pin: &str| {
+            format!("# Ours.\n[upstream]\nurl = \"https://h\"\nfingerprint = \"{pin}\" # by hand\n[ui]\n")
+        };
+        let two = |a: &str, b: &str| {
+            format!("[[upstream.node]]\nfingerprint = '{a}'\n[[upstream.node]]\nfingerprint = \"{b}\"\n")
+        };
+        let lower = old.to_lowercase();
+        #[rustfmt::skip]
+        let table = [
+            ("one upstream",              one(&old),          0, Some(one(&new))),
+            ("written otherwise",         one(&lower),        0, Some(one(&new))),
+            ("the second of two alike",   two(&old, &old),    1, Some(two(&old, &new))),
+            ("another one is written",    one(&other),        0, None),
+            ("no such node",              two(&old, &old),    2, None),
+            ("none is written",           "[upstream]\n".to_owned(), 0, None),
+            ("no upstream",               String::new(),      0, None),
+        ];
+        for (case, text, number, expected) in table {
+            assert_eq!(with_pin(&text, number, &read(&old), &read(&new)), expected, "{case}");
+        }
     }
 
     #[test]

@@ -468,3 +468,41 @@ fn the_help_of_every_verb_says_what_happens_and_what_else_on_a_terminal_of_80_co
 
     assert!(told.is_empty(), "\n{}", told.join("\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_pinned_with_consent_and_the_audit_log_has_both() {
+    let pve = Pve::start().await;
+    let (address, pin) = (pve.addr().to_string(), pve.pin.to_string());
+    let place = Place::new("127.0.0.1:443", &address, NO_PIN);
+    let text = || fs::read_to_string(place.config()).unwrap();
+    let before = text();
+
+    let unasked = place.run(&["fingerprint", "--write"]).await;
+    let of_another = place.run(&["fingerprint", &address, "--write", "--yes"]).await;
+    assert_eq!(unasked.code, Some(5), "{}", unasked.stderr);
+    for told in ["--yes", &format!("pinned  {NO_PIN}"), &format!("shown   {pin}")] {
+        assert!(unasked.stderr.contains(told), "{}", unasked.stderr);
+    }
+    assert_eq!(of_another.code, Some(2), "only a server of the configuration is pinned there");
+    assert_eq!(text(), before);
+
+    let untold = place.run(&["fingerprint", "--write", "--yes"]).await;
+    assert_eq!((untold.code, text()), (Some(1), before.clone()), "without a directory for the audit log");
+    fs::create_dir(place.scratch.path().join("state")).unwrap();
+
+    let written = place.run(&["fingerprint", "--write", "--yes"]).await;
+    let again = place.run(&["fingerprint", "--write", "--yes"]).await;
+
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    assert!(written.stderr.contains("next start"), "{}", written.stderr);
+    assert_eq!(text(), before.replace(NO_PIN, &pin));
+    assert_eq!((again.code, again.stderr.as_str()), (Some(0), "this is the pinned certificate\n"));
+    let audit = fs::read_to_string(place.scratch.path().join("state/audit.jsonl")).unwrap();
+    let events: Vec<serde_json::Value> =
+        audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 1, "{audit}");
+    assert_eq!(events[0]["event"]["action"], "upstream-pin-change");
+    assert_eq!(events[0]["destination"]["address"], address.as_str());
+    let reason = events[0]["event"]["reason"].as_str().unwrap();
+    assert!(reason.contains(NO_PIN) && reason.contains(&pin), "{reason}");
+}
