@@ -49,18 +49,26 @@ pub(crate) fn code(phone: &Secret, gate: &TestGate) -> String {
 
 /// Follows the link and sets up an app, up to the stand-in's page.
 pub(crate) async fn enrol(browser: &Browser, gate: &TestGate, name: &str) -> Secret {
+    enrol_and_keep_codes(browser, gate, name).await.0
+}
+
+/// The same, with the recovery codes.
+pub(crate) async fn enrol_and_keep_codes(
+    browser: &Browser,
+    gate: &TestGate,
+    name: &str,
+) -> (Secret, Vec<String>) {
     let link = gate.invite(name).link(&gate.config.gate.public_url);
     browser.goto(&link).await;
     use_an_app(browser).await;
     let phone = scan(browser).await;
     browser.fill("#code", &code(&phone, gate)).await;
     browser.click("main form button[type=submit]").await;
-    save_codes(browser).await;
-    phone
+    (phone, save_codes(browser).await)
 }
 
 /// Types one of the recovery codes back, and goes on to the stand-in's page. Gives the codes.
-async fn save_codes(browser: &Browser) -> Vec<String> {
+pub(crate) async fn save_codes(browser: &Browser) -> Vec<String> {
     browser.wait_for("#typed").await;
     let codes =
         browser.eval("return [...document.querySelectorAll('main li code')].map((c) => c.textContent)").await;
@@ -83,7 +91,7 @@ pub(crate) async fn sign_in(browser: &Browser, gate: &TestGate, name: &str, phon
     browser.click("main form button[type=submit]").await;
 }
 
-async fn sign_out(browser: &Browser, gate: &TestGate) {
+pub(crate) async fn sign_out(browser: &Browser, gate: &TestGate) {
     browser.goto(&format!("{}/_gate/", gate.url())).await;
     browser.click("form[action='/_gate/sign-out'] button").await;
     browser.wait_for_path("/_gate/sign-out").await;

@@ -21,3 +21,4 @@ mod passkeys;
 mod policies;
 mod security_keys;
 mod sessions;
+mod worst_day;

@@ -42,7 +42,7 @@ async fn methods(browser: &Browser, gate: &TestGate) {
 }
 
 /// Follows the link of a card: `do=rename` of the method of this name.
-async fn change(browser: &Browser, gate: &TestGate, wish: &str, name: &str) {
+pub(crate) async fn change(browser: &Browser, gate: &TestGate, wish: &str, name: &str) {
     methods(browser, gate).await;
     let mark = format!(
         "const card = [...document.querySelectorAll('.cards li')].find((card) => card.querySelector('h2').textContent === {});
@@ -55,13 +55,13 @@ async fn change(browser: &Browser, gate: &TestGate, wish: &str, name: &str) {
 }
 
 /// Confirms by the next code of this phone.
-async fn confirm(browser: &Browser, gate: &TestGate, phone: &Secret) {
+pub(crate) async fn confirm(browser: &Browser, gate: &TestGate, phone: &Secret) {
     gate.clock.advance(Duration::from_secs(30));
     browser.fill("#code", &code(phone, gate)).await;
     browser.click("main form button[type=submit]").await;
 }
 
-fn names(gate: &TestGate) -> Vec<String> {
+pub(crate) fn names(gate: &TestGate) -> Vec<String> {
     let mut store = gate.store();
     let user = store.user_by_name(&"alice".parse().unwrap()).unwrap().unwrap().id;
     let apps = store.authenticators(user).unwrap().into_iter().map(|app| app.name);

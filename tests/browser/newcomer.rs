@@ -75,7 +75,7 @@ async fn a_newcomer_gets_from_the_link_to_a_second_key_by_what_the_pages_put_for
             "Create a passkey (recommended)",
             "I have saved them",
             "Add a second one now",
-            "Confirm with the passkey you have",
+            "Confirm with your passkey",
             "Create another passkey",
         ]
     );

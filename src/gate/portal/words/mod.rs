@@ -266,16 +266,16 @@ words! {
     one_key_only => "You have one key only. If it is lost, you need your authenticator app or a recovery code.",
         "Sie haben nur einen Schlüssel. Ist er verloren, brauchen Sie Ihre Authenticator\u{2011}App oder einen Wiederherstellungscode.";
     add_second_key => "Add a second key now", "Jetzt einen zweiten Schlüssel hinzufügen";
-    add_method => "Add a sign-in method", "Anmeldemethode hinzufügen";
+    add_method => "Add a sign\u{2011}in method", "Anmeldemethode hinzufügen";
     add_method_lead => "First show that it is you, with a sign-in method that you have already. The new one comes on the next page.",
         "Zeigen Sie zuerst mit einer Anmeldemethode, die Sie schon haben, dass Sie es sind. Die neue kommt auf der nächsten Seite.";
-    confirm_with_present_passkey => "Confirm with the passkey you have", "Mit dem vorhandenen Passkey bestätigen";
-    rename_method => "Rename a sign-in method", "Anmeldemethode umbenennen";
+    confirm_with_present_passkey => "Confirm with your passkey", "Mit Ihrem Passkey bestätigen";
+    rename_method => "Rename a sign\u{2011}in method", "Anmeldemethode umbenennen";
     rename_method_lead(name: &str) => "“{name}” gets another name.", "„{name}“ bekommt einen anderen Namen.";
-    remove_method => "Remove a sign-in method", "Anmeldemethode entfernen";
+    remove_method => "Remove a sign\u{2011}in method", "Anmeldemethode entfernen";
     remove_method_lead(name: &str) => "“{name}” will sign nobody in any more. This cannot be undone.",
         "Mit „{name}“ meldet sich dann niemand mehr an. Das lässt sich nicht rückgängig machen.";
-    replace_method => "Replace a sign-in method", "Anmeldemethode ersetzen";
+    replace_method => "Replace a sign\u{2011}in method", "Anmeldemethode ersetzen";
     replace_method_lead(name: &str) => "“{name}” works until the new one was checked. Then it is gone.",
         "„{name}“ gilt, bis die neue Methode geprüft ist, und ist dann weg.";
     last_method => "This is your only way in, so it stays. Add another one first.",
@@ -285,6 +285,7 @@ words! {
     proof_recovery_hint => "One that was not used before; it is used up by this change.",
         "Einen unbenutzten; diese Änderung verbraucht ihn.";
     confirm_with_code => "Confirm with the code", "Mit dem Code bestätigen";
+    confirm_with_recovery_code => "Confirm with the recovery code", "Mit dem Wiederherstellungs\u{ad}code bestätigen";
     confirm_with_passkey => "Confirm with a passkey", "Mit Passkey bestätigen";
     back_to_methods => "Back to the sign-in methods", "Zurück zu den Anmeldemethoden";
     back_to_account => "Back", "Zurück";
