@@ -8,6 +8,7 @@ mod gate;
 mod harness;
 
 mod admin;
+mod clocks;
 mod consoles;
 mod cross_site;
 mod demo;
