@@ -1,6 +1,6 @@
 //! Administrators' pages.
 
-use pvegate::account::Role;
+use pvegate::{account::Role, gate::ceremony::totp::Secret};
 use serde_json::json;
 
 use crate::{
@@ -121,4 +121,56 @@ async fn administrators_pages_are_photographed_light_dark_and_on_phones_down_to_
         let log = browser.console().await;
         assert!(!log.iter().any(|line| line.message.contains("Content Security Policy")), "{look}: {log:?}");
     }
+}
+
+/// Confirms what the page asks for by alice's next code.
+async fn confirm(browser: &Browser, gate: &TestGate, phone: &Secret, reason: &str) {
+    gate.clock.advance(std::time::Duration::from_secs(30));
+    browser.fill("#reason", reason).await;
+    browser.fill("#code", &code(phone, gate)).await;
+    browser.click("form[action='/_gate/admin/change'] button[type=submit]").await;
+}
+
+#[tokio::test]
+async fn without_javascript_an_administrator_disables_and_frees_people_and_networks_in_either_language() {
+    let (pve, gate) = gate().await;
+    let before = browser(&gate, Options::default()).await;
+    let phone = enrol(&before, &gate, "alice").await;
+    drop(before);
+    let (bob, mut console) = bob(&gate).await;
+    let off = Options { javascript: JavaScript::Off, ..Options::default() };
+    let here = browser(&gate, off).await;
+    here.goto(&format!("{}/_gate/", gate.url())).await;
+    sign_in(&here, &gate, "alice", &phone).await;
+    here.wait_for_path("/_gate/").await;
+    overview(&here, &gate).await;
+
+    here.click("main a[href='/_gate/admin/user?name=bob']").await;
+    here.click("a[href^='/_gate/admin/change?do=disable']").await;
+    // A code alone is not enough for what wants a reason: the browser itself says so, without script.
+    let needs = here.eval("return document.querySelector('#reason').required").await;
+    assert_eq!(needs, json!(true));
+    confirm(&here, &gate, &phone, "has left").await;
+    here.wait_for_text("The account is disabled, and its sessions are over.").await;
+    assert_eq!(console.receive().await, None);
+    assert_eq!(bob.client.clone().get("/").await.status, 401);
+    pve.wait_until(|seen| seen.tunnels_open == 0).await;
+    here.click("a[href^='/_gate/admin/change?do=enable']").await;
+    confirm(&here, &gate, &phone, "is back").await;
+    here.wait_for_text("The account is enabled.").await;
+
+    // The other language stays, page after page.
+    here.goto(&format!("{}/_gate/admin", gate.url())).await;
+    here.click("footer nav a[hreflang=de]").await;
+    here.wait_for_text("Netz sperren").await;
+    here.click("a[href^='/_gate/admin/change?do=ban']").await;
+    here.fill("#network", "203.0.113.0/24").await;
+    confirm(&here, &gate, &phone, "scanner").await;
+    here.wait_for_text("Das Netz ist gesperrt.").await;
+    here.photograph("admin-no-script-banned").await;
+    here.click("a[href^='/_gate/admin/change?do=unban']").await;
+    confirm(&here, &gate, &phone, "").await;
+    here.wait_for_text("Das Netz ist wieder frei.").await;
+    here.click("footer nav a[hreflang=en]").await;
+    here.wait_for_text("Block a network").await;
 }
