@@ -16,11 +16,14 @@ use pvegate::{admin::Cli, secret::MasterKey};
 use crate::harness::{Scratch, pvegate_told};
 
 /// Documents with commands, and those without.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "docs/quick-start-node.md",
+    "docs/quick-start-edge.md",
+    "docs/quick-start-vpn.md",
     "docs/how-it-works.md",
     "docs/threat-model.md",
     "docs/recovery.md",
@@ -81,28 +84,56 @@ fn assert_parses(line: &str, arguments: &[String]) {
     }
 }
 
+/// A host on which nobody was added yet.
+struct Host {
+    scratch: Scratch,
+    config: PathBuf,
+}
+
+impl Host {
+    fn new(minimal: &str) -> Self {
+        let scratch = Scratch::new();
+        let config = scratch.path().join("pvegate.toml");
+        let dir = scratch.path().display();
+        let here = format!(
+            "{minimal}\n[storage]\npath = \"{dir}/pvegate.db\"\nmaster_key_file = \"{dir}/master.key\"\n\
+             [audit]\nfile = \"{dir}/audit.jsonl\"\n"
+        );
+        fs::write(&config, here).unwrap();
+        // The gate makes it at its first start.
+        MasterKey::read_or_create(&scratch.path().join("master.key")).unwrap();
+        Self { scratch, config }
+    }
+}
+
 #[tokio::test]
 async fn every_command_that_people_are_told_to_type_works() {
-    let scratch = Scratch::new();
-    let config = scratch.path().join("pvegate.toml");
-    let dir = scratch.path().display();
     let readme = read("README.md");
     let minimal = blocks(&readme).into_iter().find(|(tag, _)| tag == "toml test").unwrap().1;
-    let here = format!(
-        "{minimal}\n[storage]\npath = \"{dir}/pvegate.db\"\nmaster_key_file = \"{dir}/master.key\"\n\
-         [audit]\nfile = \"{dir}/audit.jsonl\"\n"
-    );
-    fs::write(&config, here).unwrap();
-    // The gate makes it at its first start.
-    MasterKey::read_or_create(&scratch.path().join("master.key")).unwrap();
+    // Whoever reads a quick start begins anew; the others go on where the README ends.
+    let whole = Host::new(&minimal);
 
     let mut run = 0;
     for document in DOCUMENTS {
+        let fresh = document.starts_with("docs/quick-start-").then(|| Host::new(&minimal));
+        let Host { scratch, config } = fresh.as_ref().unwrap_or(&whole);
+        let dir = scratch.path().display();
         for (tag, block) in blocks(&read(document)) {
             assert!(
                 !tag.starts_with("sh") || tag == "sh test",
                 "{document}: a block of commands is not tested:\n{block}"
             );
+            assert!(
+                tag != "toml" || !document.starts_with("docs/quick-start-"),
+                "{document}: a configuration is not tested:\n{block}"
+            );
+            if tag == "toml test" {
+                let here = scratch.path().join("block.toml");
+                fs::write(&here, &block).unwrap();
+                let here = here.display().to_string();
+                let ended = pvegate_told("", &["--config", &here, "config", "validate", "--strict"]).await;
+                assert_eq!(ended.code, Some(0), "{document}: {ended:?}\n{block}");
+            }
             if tag != "sh test" {
                 continue;
             }
@@ -143,6 +174,11 @@ async fn every_command_that_people_are_told_to_type_works() {
                         }
                     }
                     ["systemctl", "start" | "stop", "pvegate"] => {}
+                    // A real systemd runs these, out of the page: tests/it/deploy/systemd_boot.rs.
+                    [
+                        "install" | "systemctl" | "systemd-sysusers" | "systemd-tmpfiles" | "userdel" | "rm",
+                        ..,
+                    ] if document.starts_with("docs/quick-start-") => {}
                     ["sqlite3", "/var/lib/pvegate/pvegate.db", command] => {
                         let store = scratch.path().join("pvegate.db");
                         let ended = Command::new("sqlite3").arg(store).arg(command).output().unwrap();

@@ -104,6 +104,14 @@ impl Drop for Machine {
     }
 }
 
+/// The blocks of commands of a page, in order.
+fn commands<const N: usize>(page: &str) -> [String; N] {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let blocks = text.split("```sh test\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    let blocks: Vec<String> = blocks.collect();
+    blocks.try_into().unwrap_or_else(|found: Vec<String>| panic!("{page}: {} blocks", found.len()))
+}
+
 /// The small Debian that `bash tests/run` makes, where it can.
 fn debian() -> Option<PathBuf> {
     let root = packages().join("machine");
@@ -133,15 +141,16 @@ async fn a_real_systemd_starts_watches_and_restarts_the_gate_and_nobody_is_signe
         &root,
         &scratch,
         &[
-            (env!("CARGO_BIN_EXE_pvegate").into(), "/usr/bin/pvegate"),
-            (shipped("systemd/pvegate.service"), "/usr/lib/systemd/system/pvegate.service"),
-            (shipped("systemd/pvegate.socket"), "/usr/lib/systemd/system/pvegate.socket"),
-            (shipped("systemd/sysusers.d/pvegate.conf"), "/usr/lib/sysusers.d/pvegate.conf"),
-            (shipped("systemd/tmpfiles.d/pvegate.conf"), "/usr/lib/tmpfiles.d/pvegate.conf"),
+            (env!("CARGO_BIN_EXE_pvegate").into(), "/root/sources/target/release/pvegate"),
+            (shipped("systemd"), "/root/sources/deploy/systemd"),
             (config, "/root/pvegate.toml"),
         ],
     )
     .await;
+
+    // What people type is what the page says.
+    let [put_in_place, validate, begin, _look, undo] = commands("docs/quick-start-node.md");
+    machine.run(&format!("cd /root/sources\n{put_in_place}"));
 
     // Without the key it does not start, and the reason can be read.
     machine.run("cp /root/pvegate.toml /etc/pvegate/ && chmod 0644 /etc/pvegate/pvegate.toml");
@@ -154,11 +163,12 @@ async fn a_real_systemd_starts_watches_and_restarts_the_gate_and_nobody_is_signe
     assert!(!machine.inside("systemctl start pvegate.service").status.success());
     assert_eq!(machine.property("AssertResult"), "no");
 
-    // An administrator's verbs come first, as root; then the service starts by its socket.
-    machine.run("umask 077; head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n' > /etc/pvegate/master.key");
-    let link = machine.run("pvegate --json user add alice --admin");
-    let link: serde_json::Value = serde_json::from_str(&link).unwrap();
-    machine.run("systemctl start pvegate.socket");
+    // An administrator's verbs come first, as root, and make the key; then the service starts by its socket.
+    machine.run(&validate);
+    let told = machine.run(&begin);
+    let link = told.split_whitespace().find(|word| word.starts_with("https://")).unwrap().to_owned();
+    assert_eq!(machine.run("stat --format=%U:%a /etc/pvegate/master.key"), "root:600");
+    assert_eq!(machine.run("systemctl is-enabled pvegate.socket"), "enabled");
     assert_eq!(machine.property("ActiveState"), "inactive");
     until("the socket starts the service", async || tokio::net::TcpStream::connect(address).await.is_ok())
         .await;
@@ -171,8 +181,7 @@ async fn a_real_systemd_starts_watches_and_restarts_the_gate_and_nobody_is_signe
     // Somebody enrols, and works.
     let ca = machine.run("cat /var/lib/pvegate/local-ca/ca.pem");
     let client = Client::of_process(address, &format!("https://gate.test:{port}"), &ca);
-    let link = link["enrol_url"].as_str().unwrap();
-    let (mut alice, state) = Person::open(client, "alice", link).await.unwrap();
+    let (mut alice, state) = Person::open(client, "alice", &link).await.unwrap();
     let code = alice.phone.code(step_at(SystemClock.now()));
     let enrolled = alice.finish(&state, &code).await;
     assert_eq!(enrolled.status, 303, "{}", enrolled.text());
@@ -208,4 +217,12 @@ async fn a_real_systemd_starts_watches_and_restarts_the_gate_and_nobody_is_signe
     assert_eq!(machine.property("ExecMainStatus"), "78");
     assert_eq!(machine.property("SubState"), "failed");
     assert!(machine.ask("journalctl --unit=pvegate.service --output=cat --no-pager").contains("E0104"));
+
+    // And it is undone without a trace.
+    machine.run(&undo);
+    let left = machine.ask(
+        "find / -xdev -name '*pvegate*' | grep -vE '^/(root|proc|run)/|^/etc/systemd/system/pvegate[.][a-z]+[.]d$'",
+    );
+    assert_eq!(left, "");
+    assert!(!machine.inside("getent passwd pvegate").status.success());
 }
