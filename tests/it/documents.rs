@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 use clap::{Command, CommandFactory as _};
 use pvegate::{
     admin::{Cli, Exit, FIELDS},
-    config::{self, KEYS, TABLES},
+    config::{self, Code, KEYS, TABLES},
 };
 
 #[track_caller]
@@ -45,6 +45,28 @@ This page is written from the table of keys in `src/config/keys.rs`.
         }
     }
     assert_current("docs/configuration.md", &page);
+}
+
+#[test]
+fn every_code_of_the_configuration_is_on_the_page_of_errors() {
+    let mut page = "\
+# Errors in the configuration
+
+`pvegate config validate`, `serve` and every other verb tell everything that is wrong in one run, each with its place
+and one of these codes. With an error (`E`) the gate does not start and exits with 78; with warnings (`W`) alone it runs.
+A code keeps its meaning in later versions. `pvegate config explain E0206` prints what stands here.
+
+This page is written from `src/config/problem.rs`. What the program ends with otherwise stands in
+[command-line.md](command-line.md), what the gate answers to requests in [how-it-works.md](how-it-works.md).
+
+| code | means |
+| --- | --- |
+"
+    .to_owned();
+    for code in Code::ALL {
+        let _ = writeln!(page, "| {} | {} |", code.id(), code.explanation().replace('|', "\\|"));
+    }
+    assert_current("docs/errors.md", &page);
 }
 
 #[test]
