@@ -176,26 +176,28 @@ fn the_page_about_proxying_names_every_test_of_it_and_only_such_as_exist() {
 }
 
 #[test]
-fn every_promise_of_the_threat_model_names_tests_that_exist() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
-    let page = fs::read_to_string(path).unwrap();
+fn every_promise_of_the_threat_model_and_of_an_upgrade_names_tests_that_exist() {
     let mut there = BTreeSet::new();
     tests_in("tests/it", &mut there);
     tests_in("tests/browser", &mut there);
-    let promises = page.split_once("\n## What is promised\n").unwrap().1;
-    let promises = promises.split_once("\n## ").unwrap().0;
 
-    let mut checked = 0;
-    for row in promises.lines().filter(|line| line.starts_with("| ")).skip(2) {
-        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        let names: Vec<_> = shown_by.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "nothing shows this: {row}");
-        for name in names {
-            assert!(there.contains(name), "no such test: {name}");
+    for (page, title, least) in
+        [("docs/threat-model.md", "What is promised", 20), ("docs/upgrade.md", "What shows it", 4)]
+    {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let promises = text.split_once(&format!("\n## {title}\n")).unwrap().1;
+        let promises = promises.split("\n## ").next().unwrap();
+        let rows: Vec<_> = promises.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+        assert!(rows.len() >= least, "{page}: {} promises were read", rows.len());
+        for row in rows {
+            let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            let names: Vec<_> = shown_by.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "{page}: nothing shows this: {row}");
+            for name in names {
+                assert!(there.contains(name), "{page}: no such test: {name}");
+            }
         }
-        checked += 1;
     }
-    assert!(checked > 20, "{checked} promises were read");
 }
 
 fn describe(command: &Command, name: &str, page: &mut String) {
