@@ -216,7 +216,9 @@ fn what_a_document_links_to_is_there() {
     for document in DOCUMENTS {
         let text = read(document);
         let from = root().join(document);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let images = ["src=\"", "srcset=\""].into_iter().flat_map(|before| text.split(before).skip(1));
+        for link in links.chain(images.filter_map(|rest| rest.split('"').next())) {
             let path = link.split('#').next().unwrap();
             if !path.is_empty() && !path.contains("://") {
                 assert!(from.parent().unwrap().join(path).exists(), "{document} links to {path}");
