@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, path: &Path, output: &Output) -> Result<(), Failu
             .block_on(tls::observe(&server.host, server.port, TIMEOUT))
             .map_err(|error| Failure::of(Exit::Failed, &error))
             .and_then(|chain| {
-                let changed = match server.compare(&chain, args.all, titled, output) {
+                let changed = match server.compare(&chain, args.all, output) {
                     Ok(Compared::Same) => return Ok(()),
                     Ok(Compared::Changed(changed)) => changed,
                     Err(failure) => return Err(failure),
@@ -101,7 +101,6 @@ impl Server {
         &self,
         chain: &[ObservedCertificate],
         all: bool,
-        one_of_several: bool,
         output: &Output,
     ) -> Result<Compared, Failure> {
         let Self { host, port, pinned } = self;
