@@ -50,14 +50,8 @@ pub struct LiveSessions {
     found_lacking: Mutex<HashSet<(UserId, Requirement)>>,
     /// Owners of sessions that came in lately: what was read about them may be old by now.
     newcomers: Mutex<HashSet<UserId>>,
-    /// Ends and bans heard of lately: a session that is just being taken in must not miss them.
-    heard: Mutex<Heard>,
-}
-
-#[derive(Debug, Default)]
-struct Heard {
-    ended: HashMap<SessionId, EndReason>,
-    banned: HashSet<UserId>,
+    /// Ends heard of lately: a session that is just being taken in must not miss its own.
+    ended: Mutex<HashMap<SessionId, EndReason>>,
 }
 
 /// Ends that are remembered. Each concerns sessions that are taken in within moments.
@@ -98,11 +92,18 @@ impl LiveSessions {
             by_id: RwLock::default(),
             found_lacking: Mutex::default(),
             newcomers: Mutex::default(),
-            heard: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 
     /// Takes a session in, or finds it where it is in already.
+    ///
+    /// That its owner was heard to be disabled says nothing here: they may have been enabled since, in the
+    /// store, where `session` was opened by a transaction that found them so. And whoever is disabled between
+    /// that transaction and this call stays in no longer than others. Disabling ends the session's row as well,
+    /// of which the follower hears once: before this, it is among `ended`; after it, the session is in the map.
+    /// Where no row says so (somebody wrote into the database by hand), the follower reads the owner at its
+    /// next look, as of every newcomer.
     pub fn insert(&self, session: &Session, person: Person, now: Timestamp) -> Arc<LiveSession> {
         let owner = person.user.id;
         let limits = self.policies().session;
@@ -129,14 +130,11 @@ impl LiveSessions {
             })
             .clone();
         // Still under the map's lock: whoever ends it from here on finds it there.
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = heard.ended.get(&session.id) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = ended.get(&session.id) {
             live.end(*reason);
         }
-        if heard.banned.contains(&owner) {
-            live.end(EndReason::Disabled);
-        }
-        drop(heard);
+        drop(ended);
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).insert(owner);
         self.judge(&live, live.terms().at, now);
         live
@@ -150,12 +148,12 @@ impl LiveSessions {
 
     /// Ends a session that the store says has ended.
     pub fn end(&self, id: SessionId, reason: EndReason) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.ended.len() >= HEARD {
-            heard.ended.clear();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= HEARD {
+            ended.clear();
         }
-        heard.ended.insert(id, reason);
-        drop(heard);
+        ended.insert(id, reason);
+        drop(ended);
         if let Some(session) = self.find(id) {
             session.end_is_recorded();
             session.end(reason);
@@ -624,15 +622,14 @@ mod tests {
         Person { user: Arc::new(user), groups: Vec::new(), means, demanded: ByRequirement::default() }
     }
 
-    fn sessions() -> (LiveSessions, Arc<LiveSession>) {
-        let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        let limits = SessionLimits { lifetime: hours(12), idle: hours(1), console_idle: hours(4) };
-        let auth = AuthRules { passkey: true, totp: true, recovery: true, password: false };
-        let sessions = LiveSessions::new(Policies { session: limits, auth, rules: Vec::new() });
+    fn alice() -> User {
         let name: UserName = "alice".parse().unwrap();
-        let user = User { id: UserId(1), name, role: Role::User, created_at: at(0), disabled_at: None };
-        let session = Session {
-            id: SessionId([1; 32]),
+        User { id: UserId(1), name, role: Role::User, created_at: at(0), disabled_at: None }
+    }
+
+    fn session(number: u8) -> Session {
+        Session {
+            id: SessionId([number; 32]),
             user: UserId(1),
             method: Method::Totp,
             password: false,
@@ -644,9 +641,45 @@ mod tests {
             client: "192.0.2.1".parse().unwrap(),
             user_agent: String::new(),
             ended: None,
-        };
-        let live = sessions.insert(&session, person(user), at(0));
+        }
+    }
+
+    fn sessions() -> (LiveSessions, Arc<LiveSession>) {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let limits = SessionLimits { lifetime: hours(12), idle: hours(1), console_idle: hours(4) };
+        let auth = AuthRules { passkey: true, totp: true, recovery: true, password: false };
+        let sessions = LiveSessions::new(Policies { session: limits, auth, rules: Vec::new() });
+        let live = sessions.insert(&session(1), person(alice()), at(0));
         (sessions, live)
+    }
+
+    #[test]
+    fn whoever_is_enabled_again_comes_in_before_that_is_heard() {
+        let (sessions, before) = sessions();
+        sessions.user_changed(UserId(1), None, at(1));
+        assert_eq!(before.alive(at(1)), Err(EndReason::Disabled));
+
+        // Enabled in the store, and signed in there; the follower has not looked yet.
+        let after = sessions.insert(&session(2), person(alice()), at(2));
+
+        assert_eq!(after.alive(at(2)), Ok(()));
+        assert_eq!(before.alive(at(2)), Err(EndReason::Disabled), "what was over stays over");
+    }
+
+    #[test]
+    fn whoever_is_disabled_while_a_session_is_being_taken_in_is_out_at_the_next_look() {
+        let (sessions, _) = sessions();
+        // Disabling ends the row of the session; that is heard of before the session is here.
+        sessions.end(SessionId([2; 32]), EndReason::Disabled);
+        sessions.user_changed(UserId(1), None, at(1));
+        let by_row = sessions.insert(&session(2), person(alice()), at(1));
+        assert_eq!(by_row.alive(at(1)), Err(EndReason::Disabled));
+
+        // By hand, without a word about the session.
+        let by_hand = sessions.insert(&session(3), person(alice()), at(1));
+        assert!(sessions.take_newcomers().contains(&UserId(1)), "the follower reads the owner");
+        sessions.user_changed(UserId(1), None, at(1));
+        assert_eq!(by_hand.alive(at(1)), Err(EndReason::Disabled));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use pvegate::{
     account::{EndReason, UserId},
     names,
-    store::{Sessions, Store as _},
+    store::{Disabled, Enabled, Sessions, Store as _},
     time::Clock as _,
 };
 use tokio::time::Instant;
@@ -579,4 +579,25 @@ async fn whoever_hangs_up_before_the_answer_is_in_the_audit_file_all_the_same() 
         gate.audit().iter().filter(failed).count() == 5
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_is_enabled_again_signs_in_at_once_and_stays() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.sign_ins", "10000").start().await;
+    let mut alice = gate.person("alice").await;
+    gate.person("root").await;
+    let user = id_of(&gate, "alice");
+    assert_ne!(gate.store().disable_user(user, gate.clock.now()).unwrap(), Disabled::LastAdmin);
+    until("the gate has heard of it", async || alice.client.clone().get("/").await.status == 401).await;
+    let code = alice.wait_for_next_code(&gate);
+
+    // By another process, and without a moment for the gate to hear of it.
+    assert_eq!(gate.store().enable_user(user).unwrap(), Enabled::Now);
+    assert_eq!(alice.sign_in_with(&code).await.status, 303);
+
+    assert_eq!(alice.client.get("/").await.status, 200);
+    // Nor does what is heard of later end it.
+    assert_ne!(gate.store().disable_user(user, gate.clock.now()).unwrap(), Disabled::LastAdmin);
+    until("disabled again", async || alice.client.clone().get("/").await.status == 401).await;
 }

@@ -97,13 +97,6 @@ impl LiveSessions {
     /// Takes in what the store says about a user: `None` is one who is gone.
     pub fn user_changed(&self, id: UserId, person: Option<&Person>, now: Timestamp) {
         let person = person.filter(|person| person.user.disabled_at.is_none());
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if person.is_some() {
-            heard.banned.remove(&id);
-        } else {
-            heard.banned.insert(id);
-        }
-        drop(heard);
         for session in self.all().into_iter().filter(|session| session.user().id == id) {
             match person {
                 Some(person) => {
