@@ -33,7 +33,7 @@ pub use history::{Entry, Happened, KEPT, NewEntry};
 pub use lockout::{
     Attempt, DEVICE_LIFETIME, DEVICES_PER_USER, GuessedAt, Guesses, GuessesByDay, Tried, Unlocked,
 };
-pub use people::{Deleted, Disabled, Enabled, RoleSet, UserRenamed};
+pub use people::{Deleted, Disabled, Enabled, Panicked, RoleSet, UserRenamed};
 pub use question::{Question, QuestionId};
 pub use snapshot::{Alone, Contents, Sole, companions, inspect, snapshot, without_sessions};
 pub use sqlite::{SCHEMA, SqliteStore};
@@ -275,6 +275,13 @@ pub trait Store: Send {
     ///
     /// [`StoreError`]
     fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// The same by another administrator's hand, which spares the last administrator who may sign in.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    fn panic_of_another(&mut self, user: UserId, now: Timestamp) -> Result<Panicked, StoreError>;
 
     /// Somebody else was in the account: its sessions end, its known devices and open links are void, and
     /// its owner's passkey is wanted at the next sign-in. Says which sessions those were.

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Sessions, lockout, sqlite};
+use super::{Sessions, factors, lockout, sqlite};
 use crate::{
     account::{EndReason, Role, SessionId, UserId, UserName},
     time::Timestamp,
@@ -20,6 +20,16 @@ pub enum Disabled {
     Now(Vec<SessionId>),
     /// They were before; nothing changed.
     Before,
+    /// No administrator would be left who may sign in; nothing changed.
+    LastAdmin,
+}
+
+/// What became of locking somebody else's account in a hurry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Panicked {
+    /// It is locked, and so many sessions ended.
+    Now(usize),
     /// No administrator would be left who may sign in; nothing changed.
     LastAdmin,
 }
@@ -91,6 +101,17 @@ pub(super) fn disable(
     }
     lockout::forget_devices(transaction, user)?;
     sqlite::end_sessions(transaction, &Sessions::Of(user), EndReason::Disabled, now).map(Disabled::Now)
+}
+
+pub(super) fn panic(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<Panicked> {
+    if is_last_admin(transaction, user)? {
+        return Ok(Panicked::LastAdmin);
+    }
+    factors::panic(transaction, user, now).map(Panicked::Now)
 }
 
 pub(super) fn enable(transaction: &Transaction<'_>, user: UserId) -> rusqlite::Result<Enabled> {

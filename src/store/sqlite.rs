@@ -17,10 +17,10 @@ use rusqlite::{
 
 use super::{
     Added, Attempt, AutomaticBan, Ban, Change, Deleted, Disabled, Enabled, EnrolledBy, Enrolment, Entry,
-    GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, Question, QuestionId, RecoveryCodes,
-    Removed, Renamed, RoleSet, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError, Tried,
-    Unlocked, Use, UserRenamed, ban, counts, credentials, demands, factors, history, invitations, lockout,
-    people, question, recovery, report,
+    GivenUp, GuessedAt, Guesses, NewEntry, NewInvitation, Owned, Panicked, Question, QuestionId,
+    RecoveryCodes, Removed, Renamed, RoleSet, SealedCookieKey, Sessions, Spent, StepSpent, Store, StoreError,
+    Tried, Unlocked, Use, UserRenamed, ban, counts, credentials, demands, factors, history, invitations,
+    lockout, people, question, recovery, report,
 };
 use crate::{
     account::{
@@ -402,6 +402,10 @@ impl Store for SqliteStore {
 
     fn panic(&mut self, user: UserId, now: Timestamp) -> Result<usize, StoreError> {
         self.write(|transaction| factors::panic(transaction, user, now))
+    }
+
+    fn panic_of_another(&mut self, user: UserId, now: Timestamp) -> Result<Panicked, StoreError> {
+        self.write(|transaction| people::panic(transaction, user, now))
     }
 
     fn disown(&mut self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {

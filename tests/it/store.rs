@@ -23,8 +23,8 @@ use pvegate::{
     },
     store::{
         Added, Attempt, Change, Deleted, Disabled, EnrolledBy, Enrolment, Guesses, Happened, NewEntry,
-        NewInvitation, RecoveryCodes, RoleSet, SealedCookieKey, Sessions, Spent, SqliteStore, StepSpent,
-        Store, StoreError, StoreThread, Tried, UserRenamed,
+        NewInvitation, Panicked, RecoveryCodes, RoleSet, SealedCookieKey, Sessions, Spent, SqliteStore,
+        StepSpent, Store, StoreError, StoreThread, Tried, UserRenamed,
     },
     time::Timestamp,
 };
@@ -913,8 +913,9 @@ fn of_administrators_who_are_taken_away_at_once_one_is_left<S: Shelf>() {
 
     let stayed = race(&shelf, |store, number| {
         let user = everybody[usize::from(number) - 1];
-        match number % 3 {
+        match number % 4 {
             0 => store.disable_user(user, after(5)).unwrap() == Disabled::LastAdmin,
+            3 => store.panic_of_another(user, after(5)).unwrap() == Panicked::LastAdmin,
             1 => store.delete_user(user, after(5)).unwrap() == Deleted::LastAdmin,
             _ => store.set_role(user, Role::User).unwrap() == RoleSet::LastAdmin,
         }
@@ -932,6 +933,7 @@ fn the_last_administrator_who_may_sign_in_stays_whatever_the_order<S: Shelf>() {
     assert_eq!(store.disable_user(other, after(1)).unwrap(), Disabled::Now(vec![]));
 
     assert_eq!(store.disable_user(root, after(2)).unwrap(), Disabled::LastAdmin);
+    assert_eq!(store.panic_of_another(root, after(2)).unwrap(), Panicked::LastAdmin);
     assert_eq!(store.delete_user(root, after(2)).unwrap(), Deleted::LastAdmin);
     assert_eq!(store.set_role(root, Role::User).unwrap(), RoleSet::LastAdmin);
     assert_eq!(store.set_role(root, Role::Admin).unwrap(), RoleSet::Before);

@@ -31,7 +31,7 @@ use crate::{
         console::ConsoleId,
         follow::until,
     },
-    store::{Added, Ban, Deleted, Disabled, NewInvitation, RoleSet, Sessions, Store, StoreError},
+    store::{Added, Ban, Deleted, Disabled, NewInvitation, Panicked, RoleSet, Sessions, Store, StoreError},
 };
 
 /// Longest reason that is kept.
@@ -372,14 +372,10 @@ impl Act<'_> {
     /// Never the last administrator: whoever that is has a button of their own, and the command line.
     async fn panic(&self, user: &User) -> Result<Done, StoreError> {
         let (id, now) = (user.id, self.visit.now);
-        let locked = self.work(move |store| match store.disable_user(id, now)? {
-            Disabled::LastAdmin => Ok(false),
-            Disabled::Now(_) | Disabled::Before => store.panic(id, now).map(|_| true),
-        });
-        match locked.await? {
+        match self.work(move |store| store.panic_of_another(id, now)).await? {
             None => Ok(Done::Gone),
-            Some(false) => Ok(Done::Problem(DeedProblem::LastAdmin)),
-            Some(true) => {
+            Some(Panicked::LastAdmin) => Ok(Done::Problem(DeedProblem::LastAdmin)),
+            Some(Panicked::Now(_)) => {
                 self.gate.sessions.user_changed(id, None, self.visit.now);
                 self.record(Action::Panic, &user.name);
                 Ok(Done::Now)
