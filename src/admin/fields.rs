@@ -49,6 +49,21 @@ const RULE: &[Field] = &[
     field("not_after", "until when it is good"),
 ];
 
+/// An event of the audit log, as the file has it.
+const EVENT: &[Field] = &[
+    field("@timestamp", "when"),
+    field("ecs", "version of the Elastic Common Schema that the names are of"),
+    field("event", "action, outcome, reason, class"),
+    field("service", "this program and its version"),
+    field("source", "from where; absent where nobody asked over the network"),
+    field("user", "whom it concerns; absent where it is nobody"),
+    field("destination", "the node of Proxmox VE; absent where there was none"),
+    field(
+        "pvegate",
+        "what has no name in that schema: method, session, reason in one word, place in the chain",
+    ),
+];
+
 /// Every verb, and the fields of its object or, for lists, of each of its objects.
 pub const FIELDS: &[(&str, &[Field])] = &[
     (
@@ -98,6 +113,51 @@ pub const FIELDS: &[(&str, &[Field])] = &[
     ),
     ("pvegate config schema", &[field("$schema", "the whole is a JSON Schema")]),
     (
+        "pvegate status",
+        &[
+            field("version", "of the gate that answers"),
+            field("commit", "that it was built from"),
+            field("pid", "number of its process"),
+            field("at", "when it answered"),
+            field("started_at", "since when it runs"),
+            field("url", "where people find it"),
+            field("listen", "addresses that it listens at"),
+            field("ready", "whether it lets anybody through"),
+            field("trouble", "what keeps it from that, in words of one kind each"),
+            field("connections", "connections that are open"),
+            field("websockets", "consoles and other WebSockets that are open"),
+            field("sessions", "sessions that are alive"),
+            field(
+                "users",
+                "how many are active, pending, disabled, enrolled; null if the store does not say",
+            ),
+            field("bans", "bans in force; null if the store does not say"),
+            field("upstream", "each node of Proxmox VE, and whether it is up"),
+            field(
+                "clock_offset_millis",
+                "how far the clock of Proxmox VE is ahead; null if that is not known",
+            ),
+            field("certificates", "each certificate: role, not_after, days_left"),
+            field("config", "read_at, and whether the last reload was taken"),
+            field("audit_write_errors", "events that could not be written"),
+        ],
+    ),
+    ("pvegate healthcheck", &[field("healthy", "true; otherwise the exit code is not 0")]),
+    ("pvegate audit tail", EVENT),
+    ("pvegate audit search", EVENT),
+    (
+        "pvegate audit verify",
+        &[
+            field("lines", "lines that were read"),
+            field("first", "sequence and hash of the first event; null without one"),
+            field("last", "sequence and hash of the last event that is whole; null without one"),
+            field("seals", "whether the master key was there to check the seals"),
+            field("broken", "file, line, last whole event and problem of the first flaw; null without one"),
+            field("missing", "the hash of --contains, if no line has it; null otherwise"),
+        ],
+    ),
+    ("pvegate audit export", EVENT),
+    (
         "pvegate backup",
         &[
             field("file", "what was written"),
@@ -139,6 +199,7 @@ pub const FIELDS: &[(&str, &[Field])] = &[
     ("pvegate user enable", &[USER]),
     ("pvegate user rename", &[field("user", "the new name"), field("before", "the old name")]),
     ("pvegate user role", &[USER, field("role", "admin or user")]),
+    ("pvegate user group", &[USER, field("groups", "every group they are in now")]),
     ("pvegate user delete", &[USER, field("deleted", "true"), ENDED]),
     ("pvegate invite", INVITATION),
     ("pvegate invite list", LINK),
@@ -217,6 +278,10 @@ pub const FIELDS: &[(&str, &[Field])] = &[
             field("decided_by", "key of the configuration, or rule of the program, that decides"),
             field("why", "the reason, in words"),
             field("steps", "every question on the way: asked, by, outcome, why"),
+            field(
+                "demands",
+                "what policies demand of the user there, and how the user stands to it; null without one",
+            ),
         ],
     ),
     ("pvegate ban list", BAN),

@@ -32,6 +32,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("pvegate config print-default", &[]),
     ("pvegate config explain", &[]),
     ("pvegate config schema", &[]),
+    ("pvegate status", &[]), // metrics::status_asks_every_gate_on_the_store_and_says_if_none_runs
+    ("pvegate healthcheck", &[]),
+    ("pvegate audit tail", &[]), // audit::chain
+    ("pvegate audit search", &[]),
+    ("pvegate audit verify", &[]),
+    ("pvegate audit export", &[]),
     ("pvegate backup", &[]),
     ("pvegate restore", &[]),
     ("pvegate user list", &["user", "list"]),
@@ -39,6 +45,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("pvegate user unlock", &["user", "unlock", "alice"]),
     ("pvegate user rename", &["user", "rename", "alice", "alice"]),
     ("pvegate user role", &["user", "role", "alice", "user"]),
+    ("pvegate user group", &["user", "group", "alice", "--add", "ops"]),
     ("pvegate invite", &["invite", "bob"]),
     ("pvegate invite list", &["invite", "list"]),
     ("pvegate invite revoke", &["invite", "revoke", "bob"]),

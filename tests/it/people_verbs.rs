@@ -413,3 +413,83 @@ async fn sessions_are_listed_by_where_they_were_opened() {
     assert_eq!((there.len(), &there[0]["client"]), (1, &json!("192.0.2.7")));
     assert_eq!((elsewhere.code, elsewhere.stderr.as_str()), (Some(0), "no session is like that\n"));
 }
+
+#[tokio::test]
+async fn groups_are_joined_and_left_and_the_audit_log_has_each_change() {
+    let place = Place::quiet();
+    place.run(&["user", "add", "alice", "--no-invite"]).await.ok();
+
+    let none = place.run(&["user", "group", "alice"]).await.ok();
+    let joined =
+        place.run(&["user", "group", "alice", "--add", "ops", "--add", "admins", "--json"]).await.json();
+    let again = place.run(&["user", "group", "alice", "--add", "ops"]).await.ok();
+    let moved =
+        place.run(&["user", "group", "alice", "--add", "guests", "--remove", "ops", "--json"]).await.json();
+    let shown = place.run(&["user", "group", "alice"]).await.ok();
+
+    assert_eq!(none, "alice is in no group\n");
+    assert_eq!(joined, [json!({ "user": "alice", "groups": ["admins", "ops"] })]);
+    assert_eq!(again, "alice: admins, ops\n");
+    assert_eq!(moved, [json!({ "user": "alice", "groups": ["admins", "guests"] })]);
+    assert_eq!(shown, "alice: admins, guests\n");
+    let changes = place.audit().into_iter().filter(|event| event["event"]["action"] == "user-group");
+    let of: Vec<_> = changes.map(|event| event["user"]["name"].clone()).collect();
+    assert_eq!(of, ["alice", "alice"], "what changed nothing is no change");
+
+    let nobody = place.run(&["user", "group", "nobody", "--add", "ops"]).await;
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(4), ""));
+    let no_name = place.run(&["user", "group", "alice", "--add", "no blanks"]).await;
+    assert_eq!((no_name.code, no_name.stdout.as_str()), (Some(2), ""));
+    assert_eq!(place.run(&["user", "group", "alice"]).await.ok(), "alice: admins, guests\n");
+}
+
+#[tokio::test]
+async fn what_policies_demand_of_somebody_is_explained_with_the_place_where_it_is_written() {
+    let place = Place::quiet();
+    for name in ["app", "key", "nobodys"] {
+        place.run(&["user", "add", name, "--no-invite"]).await.ok();
+    }
+    place.sign_in("app", 0xa1);
+    place.sign_in_by_passkey("key", 0xa2);
+    place.run(&["user", "group", "app", "--add", "ops"]).await.ok();
+    place.run(&["user", "group", "key", "--add", "ops"]).await.ok();
+    let before = std::fs::read_to_string(place.config()).unwrap();
+    let line = before.lines().count() + 1;
+    let policies = "[[policy]]\nname = \"keys for ops\"\ngroups = [\"ops\"]\nrequire = \"passkey\"\n\
+                    lifetime = \"2h\"\n\
+                    [[policy]]\nname = \"at home\"\nusers = [\"key\"]\nallow = [\"10.0.0.0/8\"]\n";
+    std::fs::write(place.config(), before + policies).unwrap();
+    let explain = async |address: &str, name: &str| {
+        let args = ["access", "explain", address, "--user", name, "--json"];
+        place.run(&args).await.json().swap_remove(0)
+    };
+
+    #[rustfmt::skip]
+    let table = [
+        // from          who        verdict      standing     policies that apply
+        ("10.1.1.1",    "key",     "forwarded", "meets",     &["keys for ops", "at home"][..]),
+        ("192.168.1.1", "key",     "sign-in",   "elsewhere", &["keys for ops", "at home"]),
+        ("10.1.1.1",    "app",     "sign-in",   "enrol",     &["keys for ops"]),
+        ("10.1.1.1",    "nobodys", "sign-in",   "meets",     &[]),
+    ];
+    for (from, name, verdict, standing, applying) in table {
+        let answer = explain(from, name).await;
+        let demands = &answer["demands"];
+        let names: Vec<_> = demands["policies"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+        assert_eq!(names, applying, "{from} {name}: {answer}");
+        if name != "nobodys" {
+            assert_eq!(answer["verdict"], verdict, "{from} {name}: {answer}");
+            assert_eq!(demands["standing"], standing, "{from} {name}: {answer}");
+        }
+    }
+
+    let demands = &explain("10.1.1.1", "app").await["demands"];
+    let place_of = &demands["policies"][0]["place"];
+    assert_eq!(place_of, &json!(format!("{}:{line}", place.config())));
+    assert_eq!(demands["demands"], json!([{ "require": "passkey", "grace": "0s" }]));
+    assert_eq!((&demands["lifetime"], &demands["bind"]), (&"2h".into(), &"none".into()));
+    assert_eq!((&demands["groups"], &demands["has"]["totp"]), (&json!(["ops"]), &1.into()));
+    let text = place.run(&["access", "explain", "10.1.1.1", "--user", "app"]).await.ok();
+    assert!(text.contains(&format!("{}:{line}", place.config())), "{text}");
+    assert!(text.contains("passkey is to be enrolled first"), "{text}");
+}
