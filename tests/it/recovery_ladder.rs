@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use pvegate::account::TimeStep;
+use pvegate::account::{Role, TimeStep};
 use serde_json::{Value, json};
 
 use crate::{
@@ -162,4 +162,45 @@ async fn without_the_master_key_passkeys_still_lead_in_and_the_rest_is_made_anew
     assert!(recovers(host.client(), renewed.codes.first().unwrap()).await, "the new codes");
     // The key that is lost took the old cookie keys along: they can go.
     assert_eq!(serving.terminate(), Some(0));
+}
+
+#[tokio::test]
+async fn a_link_to_recover_that_another_administrator_makes_in_the_browser_replaces_what_was_lost() {
+    let pve = Pve::start().await;
+    let gate = TestGate::recipe(&pve).set("limits.sign_ins", "10000").start().await;
+    let mut admin = gate.person("root").await;
+    let token = gate.invite_as("alice", Role::User);
+    let alice = Person::enrol_with(gate.client(), &gate, "alice", &token).await;
+    assert_eq!(alice.client.clone().get("/").await.status, 200);
+    let deed = [("do", "recover"), ("about", "alice"), ("reason", "phone and keys are gone")];
+    let asked = admin.client.navigate("/_gate/admin/change?do=recover&about=alice").await;
+    assert_eq!(asked.status, 200, "{}", asked.text());
+
+    let unproven = admin.client.post_form("/_gate/admin/change", &deed).await;
+    assert_eq!(unproven.status, 403);
+    assert!(!unproven.text().contains("/_gate/enrol#"), "no proof, no link");
+    let code = admin.wait_for_next_code(&gate);
+    let mut proven = deed.to_vec();
+    proven.push(("code", &code));
+    let page = admin.client.post_form("/_gate/admin/change", &proven).await.text();
+    let link = page.split("<p class=\"mono link\">").nth(1).unwrap_or_else(|| panic!("{page}"));
+    let link = link.split('<').next().unwrap().to_owned();
+    assert_eq!(alice.client.clone().get("/").await.status, 200, "nothing changes before it is used");
+
+    let (mut renewed, state) =
+        Person::open(gate.client(), "alice", &link).await.map_err(|page| page.text()).unwrap();
+    let code = renewed.code(&gate);
+    assert_eq!(renewed.finish(&state, &code).await.status, 303);
+
+    until("her other session ended", async || alice.client.clone().get("/_gate/").await.status != 200).await;
+    let seen = pve.requests_seen();
+    assert_eq!(alice.client.clone().get("/").await.status, 401);
+    assert!(!recovers(gate.client(), alice.codes.first().unwrap()).await, "the old sheet is void");
+    assert!(Person::open(gate.client(), "alice", &link).await.is_err(), "the link worked once");
+    assert_eq!(pve.requests_seen(), seen, "nothing of the lost ones reached Proxmox VE");
+    assert_eq!(renewed.client.get("/").await.status, 200);
+    assert!(recovers(gate.client(), renewed.codes.first().unwrap()).await, "the new one works");
+    assert_eq!(pve.requests_seen(), seen + 2);
+    let made = gate.audit().into_iter().rfind(|event| event["event"]["action"] == "invite-create").unwrap();
+    assert_eq!((&made["user"]["name"], &made["pvegate"]["by"]), (&"alice".into(), &"root".into()));
 }
