@@ -50,6 +50,29 @@ fn the_shipped_file_says_what_the_code_does() {
 }
 
 #[test]
+fn every_example_for_a_kind_of_host_is_right() {
+    let read = |name: &str, text: &str| match config::parse(text, name, []) {
+        Ok((config, warnings)) => {
+            assert_eq!(warnings, [], "{name}");
+            assert!(
+                text.starts_with("# ") && text.lines().count() <= 50,
+                "{name} is short, and says what it is for"
+            );
+            config
+        }
+        Err(problems) => panic!("{name}: {problems}"),
+    };
+
+    let homelab = read("vpn-homelab.toml", include_str!("../../config/vpn-homelab.toml"));
+    let edge = read("edge-host.toml", include_str!("../../config/edge-host.toml"));
+    let container = read("container.toml", include_str!("../../config/container.toml"));
+
+    assert_eq!(homelab.accept.listen.len(), 1);
+    assert_eq!(edge.upstream.endpoints().count(), 2);
+    assert!(container.store.path.starts_with("/data") && container.master_key_file.starts_with("/data"));
+}
+
+#[test]
 fn every_key_of_the_shipped_file_has_its_default() {
     let (everything, warnings) = config::parse(SHIPPED, "config/pvegate.toml", []).unwrap();
     let least: String = ["server.public_url", "upstream.url", "upstream.fingerprint"]
