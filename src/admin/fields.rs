@@ -300,6 +300,24 @@ pub const FIELDS: &[(&str, &[Field])] = &[
         ],
     ),
     (
+        "pvegate lockdown",
+        &[
+            field("state", "printed, applied, confirmed or open"),
+            field("inside", "addresses and networks that the ports answer; null with --confirm and --revert"),
+            field("nft", "the rules; null if they were not asked for"),
+            field("pveproxy", "the lines for /etc/default/pveproxy; null if they were not asked for"),
+            field("reverts_at", "when the ports open again by themselves; null: not by themselves"),
+        ],
+    ),
+    (
+        "pvegate export",
+        &[
+            field("file", "its name, below a directory of the program that it is for"),
+            field("text", "what is in it"),
+            field("written", "where it was written to; null without --to"),
+        ],
+    ),
+    (
         "pvegate version",
         &[
             field("version", "of this program"),

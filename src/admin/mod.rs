@@ -15,12 +15,14 @@ mod choice;
 mod configuration;
 mod demo;
 mod exit;
+mod export;
 mod factor;
 mod fields;
 mod fingerprint;
 mod group;
 mod healthcheck;
 mod invite;
+mod lockdown;
 mod manual;
 mod output;
 mod panic;
@@ -225,6 +227,22 @@ enum Verb {
     /// the audit log records it. It counts from the next start of the gate.
     #[command(verbatim_doc_comment)]
     Fingerprint(fingerprint::Args),
+    /// Close the way around the gate: ports 8006 and 3128 of Proxmox VE itself.
+    ///
+    /// Prints rules for nftables and lines for pveproxy, by which these ports answer
+    /// the gate and the cluster's nodes only; nothing else is closed, SSH least of
+    /// all. On the gate's host its addresses and the nodes' come from the
+    /// configuration; elsewhere say --gate, and --peer for the other nodes. --apply
+    /// loads the rules, and the kernel opens the ports again by itself unless
+    /// `pvegate lockdown --confirm` comes in time. SPICE does not pass the gate.
+    #[command(verbatim_doc_comment)]
+    Lockdown(lockdown::Args),
+    /// Print or write the files for other programs that go with this version.
+    ///
+    /// What reads the gate's log, watches, starts or guards it. A file that is there
+    /// and different is replaced with --yes only. Nothing is changed without --to.
+    #[command(verbatim_doc_comment)]
+    Export(export::Args),
     /// Print the version, and what this program was built for.
     ///
     /// Name both in a report about it. `schema` is that of the databases which it
@@ -275,6 +293,8 @@ pub fn run() -> Exit {
         Verb::Status => status::run(&cli.config, &output),
         Verb::Healthcheck(args) => healthcheck::run(&args, &cli.config, &output),
         Verb::Fingerprint(args) => fingerprint::run(&args, &cli.config, &output),
+        Verb::Lockdown(args) => lockdown::run(&args, &cli.config, &output),
+        Verb::Export(args) => export::run(&args, &output),
         Verb::Version => version::run(&output),
         Verb::Completions(args) => manual::completions(args, &output),
         Verb::Man(args) => manual::man(&args, &output),

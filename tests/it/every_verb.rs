@@ -70,6 +70,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("pvegate user delete", &["user", "delete", "alice", "--yes"]),
     ("pvegate user add", &["user", "add", "carol"]),
     ("pvegate fingerprint", &["fingerprint", "SERVER"]),
+    ("pvegate lockdown", &["lockdown", "--gate", "10.0.0.5"]),
+    ("pvegate export", &["export", "fail2ban"]),
     ("pvegate version", &["version"]),
     ("pvegate completions", &["completions", "bash"]),
     ("pvegate man", &["man", "DIR"]),

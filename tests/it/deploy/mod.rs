@@ -1,8 +1,11 @@
 //! What lies under `deploy/` is accepted by the programs it is for, and does what it says there.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod export;
+mod firewall;
 mod logs;
 mod monitoring;
+mod namespace;
 mod systemd;
 mod systemd_boot;
 

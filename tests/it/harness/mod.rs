@@ -97,9 +97,19 @@ impl Pve {
     }
 
     pub async fn with(settings: Settings) -> Self {
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), settings)
+    }
+
+    /// On this socket, which may be in another network.
+    pub async fn on(listener: std::net::TcpListener) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        Self::listening(TcpListener::from_std(listener).unwrap(), Settings::quick())
+    }
+
+    fn listening(listener: TcpListener, settings: Settings) -> Self {
         let scratch = Scratch::new();
-        let (identity, pin) = identity(&scratch.path().join("ca"), "127.0.0.1");
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().ip().to_string();
+        let (identity, pin) = identity(&scratch.path().join("ca"), &host);
         let ca_pem = scratch.path().join("ca/ca.pem");
         let stand_in = StandIn::start(listener, &identity, settings.clone()).unwrap();
         Self { stand_in, identity, settings, pin, ca_pem, scratch }
