@@ -133,6 +133,9 @@ async fn whoever_lost_the_only_key_makes_another_by_recovery_codes() {
     browser.photograph("worst-day-key-methods").await;
     browser.goto(&format!("{}/_gate/methods/new", gate.url())).await;
     browser.wait_for("#recovery").await;
+    let put_forward = "return [...document.querySelectorAll('main .primary')].map((e) => e.textContent)";
+    let put_forward = browser.eval(put_forward).await;
+    assert_eq!(put_forward, json!(["Confirm with the recovery code"]), "not the key that is lost");
     browser.photograph("worst-day-key-prove").await;
     confirm_by_recovery(&browser, &codes[1]).await;
     browser.wait_for("[data-passkey-create]").await;
