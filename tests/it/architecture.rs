@@ -106,6 +106,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "gate",
             "metrics",
             "names",
+            "ownership",
             "secret",
             "serve",
             "status",
