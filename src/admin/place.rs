@@ -72,15 +72,19 @@ impl Placing {
             .map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// The same; what is there stays beside it, with [`BEFORE`] behind its name.
+    /// The same; what is there stays beside it, with [`BEFORE`] behind its name. What an earlier one kept stays
+    /// too, and this one gets a number: whoever takes the wrong backup at first still has what was there.
     pub(super) fn place_and_keep(self) -> Result<(), Failure> {
         if self.path.exists() {
-            let before = beside(&self.path, BEFORE);
-            let kept = match fs::remove_file(&before) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => fs::hard_link(&self.path, &before),
-            };
-            kept.map_err(|error| unwritable(&before, &error))?;
+            for number in 1_u32.. {
+                let what = if number == 1 { BEFORE.to_owned() } else { format!("{BEFORE}.{number}") };
+                let before = beside(&self.path, &what);
+                match fs::hard_link(&self.path, &before) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(unwritable(&before, &error)),
+                }
+            }
         }
         self.place()
     }

@@ -139,6 +139,25 @@ async fn a_restored_host_has_every_file_as_it_was_and_keeps_what_it_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_restores_twice_still_has_what_was_there_at_first() {
+    let pve = Pve::start().await;
+    let host = Installation::new(&pve);
+    host.run(&["user", "add", "alice", "--no-invite"]).await.ok();
+    let file = back_up(&host, &[]).await;
+    host.run(&["user", "add", "bob", "--no-invite"]).await.ok();
+
+    for _ in 0..3 {
+        assert_eq!(restore(&host, &file, WORDS, &["--yes"]).await.code, Some(0));
+    }
+
+    let kept = |behind: &str| fs::read(host.dir().join(format!("state/pvegate.db.before-restore{behind}")));
+    let knows_bob = |database: &[u8]| database.windows(3).any(|name| name == b"bob");
+    assert!(knows_bob(&kept("").unwrap()), "what the first one found");
+    assert!(!knows_bob(&kept(".2").unwrap()), "what the second one found");
+    assert!(kept(".3").is_ok() && kept(".4").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_runs_is_never_restored_under_its_feet() {
     let pve = Pve::start().await;
     let host = Installation::new(&pve);
