@@ -36,6 +36,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, path: &Path, output: &Output) -> Result<(), Failure> {
     let config = read_config(path, output)?;
+    if fs::metadata(&args.file).is_ok_and(|there| !there.is_file()) {
+        let message = format!(
+            "{} is no file; a backup is one, and takes the place of no other thing",
+            args.file.display()
+        );
+        return Err(Failure::new(Exit::Refused, message));
+    }
     if args.file.exists() && !args.yes {
         let message = format!("{} is there already; --yes writes over it", args.file.display());
         return Err(Failure::new(Exit::Refused, message));

@@ -1,7 +1,12 @@
 //! `backup` and `restore`, as an administrator runs them: while the gate serves, and on a host that has nothing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use serde_json::json;
 
@@ -155,6 +160,21 @@ async fn whoever_restores_twice_still_has_what_was_there_at_first() {
     assert!(knows_bob(&kept("").unwrap()), "what the first one found");
     assert!(!knows_bob(&kept(".2").unwrap()), "what the second one found");
     assert!(kept(".3").is_ok() && kept(".4").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_the_place_of_a_file_alone() {
+    let pve = Pve::start().await;
+    let host = Installation::new(&pve);
+    host.run(&["user", "add", "alice", "--no-invite"]).await.ok();
+    let socket = host.dir().join("socket");
+    let _there = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+
+    let refused = host.run_told(WORDS, &["backup", &socket.display().to_string(), "--yes"]).await;
+
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.stderr.contains("is no file"), "{}", refused.stderr);
+    assert!(fs::symlink_metadata(&socket).unwrap().file_type().is_socket(), "such as /dev/stdout");
 }
 
 #[tokio::test(flavor = "multi_thread")]
