@@ -9,9 +9,12 @@ use pvegate::{
     store::{Added, Disabled, Enabled, RoleSet, Store as _},
     time::Clock as _,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Client, Person, Pve, Reply, TestGate, until};
+use crate::{
+    harness::{Client, Person, Pve, Reply, TestGate, until},
+    methods::{alice_with_a_laptop, challenge},
+};
 
 const ADMIN: &str = "/_gate/admin";
 const CHANGE: &str = "/_gate/admin/change";
@@ -152,6 +155,32 @@ async fn a_change_wants_a_proof_of_its_own_and_a_form_of_ours() {
     assert_done(&reply, "/_gate/admin/user?name=bob&done=disable");
     let again = alice.client.post_form(CHANGE, &right).await;
     assert_eq!(again.status, 403, "a code works once");
+}
+
+#[tokio::test]
+async fn what_a_passkey_signs_for_one_person_is_no_good_for_another() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let (mut alice, mut laptop) = alice_with_a_laptop(&gate).await;
+    for name in ["bob", "carol"] {
+        user(&gate, name).await;
+    }
+    let wanted = json!({ "do": "disable", "about": "carol", "reason": "gone" });
+    let (state, options) = challenge(&mut alice.client, CHANGE, &wanted).await;
+    let answer = laptop.get(&options, &gate.url()).json(&laptop).to_string();
+    let mut send = async |deed: &str, about: &str, reason: &str| {
+        let proof = [("proof", state.as_str()), ("assertion", answer.as_str())];
+        let fields = [&[("do", deed), ("about", about), ("reason", reason)][..], &proof].concat();
+        alice.client.post_form(CHANGE, &fields).await.status.as_u16()
+    };
+
+    assert_eq!(send("disable", "bob", "gone").await, 403, "somebody else");
+    assert_eq!(send("delete", "carol", "gone").await, 403, "something else");
+    assert_eq!(send("disable", "carol", "a joke").await, 403, "for another reason");
+    assert_eq!(send("disable", "carol", "gone").await, 303);
+
+    assert_eq!(stored(&gate, "bob").unwrap().disabled_at, None);
+    assert!(stored(&gate, "carol").unwrap().disabled_at.is_some());
 }
 
 #[tokio::test]
@@ -466,6 +495,20 @@ async fn a_network_is_banned_and_unbanned_and_never_ones_own() {
     let lifted = change(&gate, &mut alice, &[("do", "unban"), ("about", "127.0.0.7/32")]).await;
     assert_done(&lifted, "/_gate/admin?done=unban");
     assert!(alive(&bob.client).await);
+}
+
+#[tokio::test]
+async fn a_reason_holds_nothing_that_steers_a_terminal() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let reason = "noisy\u{1b}[2J\u{9b}31m\r\nname";
+
+    change(&gate, &mut alice, &[("do", "ban"), ("network", "192.0.2.0/24"), ("reason", reason)]).await;
+
+    let bans = gate.store().bans(gate.clock.now()).unwrap();
+    assert_eq!(bans.len(), 1);
+    assert_eq!(bans[0].reason, "noisy[2J31mname");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn rename(person: &mut Person, id: &str, name: &str, code: &str) -> Reply 
 }
 
 /// A challenge for a form as it is filled in.
-async fn challenge(client: &mut Client, path: &str, fields: &Value) -> (String, Value) {
+pub(crate) async fn challenge(client: &mut Client, path: &str, fields: &Value) -> (String, Value) {
     let reply = client.post_json(OPTIONS, &json!({ "path": path, "fields": fields })).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let body = reply.json();
@@ -64,7 +64,7 @@ async fn add_passkey(
 }
 
 /// Somebody with an app, and a passkey in this authenticator beside it.
-async fn alice_with_a_laptop(gate: &TestGate) -> (Person, Authenticator) {
+pub(crate) async fn alice_with_a_laptop(gate: &TestGate) -> (Person, Authenticator) {
     let mut alice = gate.person("alice").await;
     let mut laptop = Authenticator::synced();
     let code = alice.wait_for_next_code(gate);
@@ -194,6 +194,28 @@ async fn a_passkey_proves_one_change_at_one_session_once() {
         .map(|event| event["event"]["reason"].as_str().unwrap_or_default().to_owned())
         .collect();
     assert_eq!(reasons.len(), 5, "{reasons:?}");
+    assert_eq!(methods(&gate, "alice")[0].1, "Desk");
+}
+
+#[tokio::test]
+async fn a_passkeys_answer_is_good_for_five_minutes() {
+    let pve = Pve::start().await;
+    let gate = busy_gate(&pve).await;
+    let (mut alice, mut laptop) = alice_with_a_laptop(&gate).await;
+    let key = methods(&gate, "alice")[0].0.clone();
+
+    let mut renamed = async |name: &str, after: Duration| {
+        let wanted = json!({ "do": "rename", "id": key, "name": name });
+        let (state, options) = challenge(&mut alice.client, CHANGE, &wanted).await;
+        let answer = laptop.get(&options, &gate.url()).json(&laptop).to_string();
+        gate.clock.advance(after);
+        let fields =
+            [("do", "rename"), ("id", &key), ("name", name), ("proof", &state), ("assertion", &answer)];
+        alice.client.post_form(CHANGE, &fields).await.status.as_u16()
+    };
+
+    assert_eq!(renamed("Desk", Duration::from_secs(5 * 60)).await, 303);
+    assert_eq!(renamed("Table", Duration::from_secs(5 * 60 + 1)).await, 403);
     assert_eq!(methods(&gate, "alice")[0].1, "Desk");
 }
 

@@ -207,6 +207,28 @@ async fn a_collector_behind_tls_must_prove_itself_by_the_authority() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_the_right_authority_for_another_host_is_no_proof() {
+    let scratch = Scratch::new();
+    let now = SystemClock.now();
+    let authority = LocalCa::open_or_make(scratch.path(), &"other.test".parse().unwrap(), now).unwrap().0;
+    let certificates = Certificates::new(authority.issue(now).unwrap().identity).unwrap();
+    let acceptor = TlsAcceptor::from(server_config(Arc::new(certificates)).unwrap());
+    let pve = Pve::start().await;
+    let collector = listen(free_port()).await;
+    let port = collector.local_addr().unwrap().port();
+    let gate = recipe(&pve)
+        .set("audit.syslog", &format!("tcp+tls://localhost:{port}"))
+        .set("audit.syslog_ca", &scratch.path().join("ca.pem").display().to_string())
+        .start()
+        .await;
+
+    assert!(acceptor.accept(collector.accept().await.unwrap().0).await.is_err(), "nothing is told to it");
+    until("the trouble is known", async || sink(&gate, "syslog").trouble.is_some()).await;
+    let trouble = sink(&gate, "syslog").trouble.unwrap();
+    assert!(trouble.contains("certificate"), "{trouble}");
+}
+
+#[tokio::test]
 async fn the_journal_has_the_short_line_and_the_fields() {
     let scratch = Scratch::new();
     let socket = scratch.path().join("journal");
