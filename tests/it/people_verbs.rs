@@ -468,7 +468,7 @@ async fn what_policies_demand_of_somebody_is_explained_with_the_place_where_it_i
     let table = [
         // from          who        verdict      standing     policies that apply
         ("10.1.1.1",    "key",     "forwarded", "meets",     &["keys for ops", "at home"][..]),
-        ("192.168.1.1", "key",     "sign-in",   "elsewhere", &["keys for ops", "at home"]),
+        ("192.168.1.1", "key",     "refused",   "elsewhere", &["keys for ops", "at home"]),
         ("10.1.1.1",    "app",     "sign-in",   "enrol",     &["keys for ops"]),
         ("10.1.1.1",    "nobodys", "sign-in",   "meets",     &[]),
     ];
