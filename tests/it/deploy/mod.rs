@@ -8,6 +8,7 @@ mod monitoring;
 mod namespace;
 mod systemd;
 mod systemd_boot;
+mod wireguard;
 
 use std::{
     fs,
