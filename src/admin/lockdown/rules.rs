@@ -143,13 +143,18 @@ table inet pvegate {{
 # Lines for /etc/default/pveproxy, written by pvegate {version}. Then, which ends open consoles:
 #   systemctl restart pveproxy spiceproxy
 
-# The gate, and every node of the cluster. What is in ALLOW_FROM and DENY_FROM is allowed.
+# The gate, every node of the cluster, and this node itself: ssh -L 8006:127.0.0.1:8006 is the way in when the
+# gate is down. What is in ALLOW_FROM and in DENY_FROM is allowed.
 ",
             version = env!("CARGO_PKG_VERSION"),
         );
         let gates: Vec<_> = self.gates.iter().map(|network| short(*network)).collect();
+        let mut allowed = self.inside();
+        if !allowed.iter().any(|network| network == "127.0.0.1") {
+            allowed.push("127.0.0.1".to_owned());
+        }
         for (name, value) in [
-            ("ALLOW_FROM", self.inside().join(",")),
+            ("ALLOW_FROM", allowed.join(",")),
             ("DENY_FROM", "all".to_owned()),
             ("POLICY", "allow".to_owned()),
             ("PROXY_REAL_IP_HEADER", field.to_owned()),

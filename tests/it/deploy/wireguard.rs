@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{namespace::Host, skipped};
-use crate::harness::{Client, Ended, Person, Process, Pve, Scratch, code_now, program, pvegate, until};
+use crate::harness::{Client, Ended, Person, Process, Pve, Scratch, code_now, program, pvegate};
 
 const WHAT: &str = "the homelab behind WireGuard";
 
