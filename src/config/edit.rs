@@ -135,7 +135,7 @@ fn with_pin(text: &str, number: usize, old: &Fingerprint, new: &Fingerprint) -> 
     let (document, _) = DeTable::parse_recoverable(text);
     let upstream = document.get_ref().get("upstream")?.get_ref();
     let pin = match upstream.get("node").map(Spanned::get_ref) {
-        Some(DeValue::Array(nodes)) => nodes.iter().nth(number)?.get_ref().get("fingerprint")?,
+        Some(DeValue::Array(nodes)) => nodes.get(number)?.get_ref().get("fingerprint")?,
         Some(_) => return None,
         None => upstream.get("fingerprint")?,
     };

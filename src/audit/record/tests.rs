@@ -104,6 +104,7 @@ fn every_action_has_its_word_category_and_type() {
         ("api-token-refuse", "authentication",      "start"),
         ("api-rule-add",     "configuration",       "creation"),
         ("api-rule-remove",  "configuration",       "deletion"),
+        ("upstream-pin-change", "configuration",    "change"),
         ("invite-create",    "iam",                 "creation"),
         ("invite-use",       "iam",                 "change"),
         ("factor-add",       "iam",                 "change"),
