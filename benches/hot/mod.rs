@@ -139,6 +139,7 @@ fn connection_cases() -> Vec<Case> {
         let v4 = (0..networks / 2).map(|i| format!("10.{}.{}.0/24", i >> 7 & 0xff, i << 1 & 0xff));
         let v6 = (0..networks / 2).map(|i| format!("2001:db8:{:x}:{:x}::/64", i >> 8, i << 1 & 0xffff));
         let settings = Settings {
+            on_deny: pvegate::admission::OnDeny::Drop,
             allow: v4.chain(v6).map(|network| network.parse().unwrap()).collect(),
             deny: vec!["192.0.2.0/24".parse().unwrap()],
             peers: Vec::new(),

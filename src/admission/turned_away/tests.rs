@@ -1,3 +1,5 @@
+//! What somebody who was turned away gets, and what they cost.
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::*;
