@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use pvegate::{
-    account::{EndReason, GroupName, Scope, SessionId},
+    account::{ByRequirement, EndReason, GroupName, Role, Scope, SessionId},
     config, names,
-    store::Store as _,
+    store::{Added, Store as _},
     time::Clock as _,
 };
 use serde_json::json;
@@ -219,6 +219,25 @@ async fn a_recovery_code_opens_only_the_way_to_enrol_what_is_demanded_grace_or_n
     assert_eq!(enrol_passkey(&mut elsewhere, &gate, &mut Authenticator::new()).await.status, 303);
     assert!(reaches_pve(&pve, &elsewhere).await);
     alice.sign_out().await;
+}
+
+#[tokio::test]
+async fn who_shows_nothing_starts_nobodys_grace() {
+    let pve = Pve::start().await;
+    let gate = with_policy(&pve, "require = \"passkey\"\ngrace = \"1h\"").start().await;
+    let name = "alice".parse().unwrap();
+    let Added::New(user) = gate.store().add_user(&name, Role::User, gate.clock.now()).unwrap() else {
+        panic!("nobody was there before");
+    };
+    let mut stranger = gate.client();
+
+    let recovery = [("user", "alice"), ("code", "aaaa-bbbb-cccc-dddd")];
+    assert_eq!(stranger.post_form("/_gate/recover", &recovery).await.status, 403);
+    assert_eq!(last_reason(&gate, "recovery-use"), "bad_code");
+    let code = [("user", "alice"), ("code", "123456")];
+    assert_eq!(stranger.post_form("/_gate/sign-in", &code).await.status, 403);
+
+    assert_eq!(gate.store().person(user.id).unwrap().unwrap().demanded, ByRequirement::default());
 }
 
 #[tokio::test]

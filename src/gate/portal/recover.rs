@@ -82,14 +82,16 @@ impl Gate {
         let mut session = self.new_session(visit, &user, Shown::plain(Method::Recovery), &secret);
         let policies = self.sessions.policies();
         let spent = self.store.call(move |store| {
+            // Policy is asked only about whoever has shown a right code: it writes down since when something
+            // is demanded, and that is no stranger's to start.
+            if !store.has_recovery_code(session.user, &hash)? {
+                return Ok(Err(None));
+            }
             // Where anything is demanded, a code that could be phished opens nothing but the way to enrol it.
             let entered = match demands::admit(&policies, store, &mut session, Means::default())? {
                 Ok(entered) => entered,
-                Err(refusal) => {
-                    // It stays for where it may be used.
-                    let is_right = store.has_recovery_code(session.user, &hash)?;
-                    return Ok(Err(is_right.then_some(refusal)));
-                }
+                // The code stays for where it may be used.
+                Err(refusal) => return Ok(Err(Some(refusal))),
             };
             let spent = store.sign_in_by_recovery_code(&hash, &session)?;
             Ok(Ok((spent, session, entered)))
