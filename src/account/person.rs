@@ -120,6 +120,8 @@ pub struct Means {
     pub bound_passkeys: u32,
     /// Security keys, which come after a code.
     pub security_keys: u32,
+    /// Those of them that a provider keeps on several devices: what answers like a key need not be one.
+    pub synced_security_keys: u32,
 }
 
 impl Means {
@@ -138,6 +140,7 @@ impl Means {
             synced_passkeys: self.synced_passkeys.saturating_add(more.synced_passkeys),
             bound_passkeys: self.bound_passkeys.saturating_add(more.bound_passkeys),
             security_keys: self.security_keys.saturating_add(more.security_keys),
+            synced_security_keys: self.synced_security_keys.saturating_add(more.synced_security_keys),
         }
     }
 }

@@ -286,18 +286,21 @@ fn shows(shown: &Shown, requirement: Requirement) -> bool {
         (Method::Recovery, _) => false,
         (Method::Totp, Requirement::PasswordAndTotp) => shown.password,
         (Method::Totp, Requirement::Passkey | Requirement::SecurityKey | Requirement::TwoKeys) => false,
-        (Method::Passkey, Requirement::SecurityKey) => shown.device_bound,
-        (Method::Passkey, Requirement::PasswordAndTotp | Requirement::Passkey | Requirement::TwoKeys)
-        | (Method::SecurityKey, _) => true,
+        (Method::Passkey | Method::SecurityKey, Requirement::SecurityKey) => shown.device_bound,
+        (
+            Method::Passkey | Method::SecurityKey,
+            Requirement::PasswordAndTotp | Requirement::Passkey | Requirement::TwoKeys,
+        ) => true,
     }
 }
 
 /// Whether somebody who has these could show it.
 #[must_use]
 pub fn has(means: &Means, requirement: Requirement) -> bool {
-    let key_after_code = means.security_keys > 0 && means.apps > 0;
-    let bound = means.bound_passkeys > 0 || key_after_code;
-    let key = bound || means.synced_passkeys > 0;
+    let after_code = |keys: u32| keys > 0 && means.apps > 0;
+    let bound_keys = means.security_keys.saturating_sub(means.synced_security_keys);
+    let bound = means.bound_passkeys > 0 || after_code(bound_keys);
+    let key = bound || means.synced_passkeys > 0 || after_code(means.security_keys);
     match requirement {
         Requirement::PasswordAndTotp => key || means.apps > 0 && means.password,
         Requirement::Passkey | Requirement::TwoKeys => key,
@@ -418,13 +421,15 @@ mod tests {
         let password = Shown { password: true, ..code };
         let synced = Shown::plain(Method::Passkey);
         let bound = Shown { device_bound: true, ..synced };
-        let key = Shown::plain(Method::SecurityKey);
+        let soft_key = Shown::plain(Method::SecurityKey);
+        let key = Shown { device_bound: true, ..soft_key };
         let recovery = Shown::plain(Method::Recovery);
         let app = Means { apps: 1, password: true, ..Means::default() };
         let no_password = Means { password: false, ..app };
         let one_synced = Means { synced_passkeys: 1, ..app };
         let one_bound = Means { bound_passkeys: 1, ..app };
         let one_key = Means { security_keys: 1, ..app };
+        let one_soft = Means { synced_security_keys: 1, ..one_key };
         let keyless_key = Means { security_keys: 1, ..Means::default() };
         let two = Means { bound_passkeys: 1, synced_passkeys: 1, ..app };
         let later = |lacks| Grace { lacks, until: NOW.plus(hours(1)) };
@@ -451,6 +456,12 @@ mod tests {
             (SecurityKey,        0,     synced,   two,          Use(SecurityKey)),
             (SecurityKey,        0,     bound,    one_bound,    Meets),
             (SecurityKey,        0,     key,      one_key,      Meets),
+            (SecurityKey,        0,     soft_key, one_soft,     Enrol(SecurityKey)),
+            (SecurityKey,        1,     soft_key, one_soft,     later(SecurityKey)),
+            (SecurityKey,        0,     code,     one_soft,     Enrol(SecurityKey)),
+            (SecurityKey,        0,     code,     one_key,      Use(SecurityKey)),
+            (Passkey,            0,     soft_key, one_soft,     Meets),
+            (Passkey,            0,     code,     one_soft,     Use(Passkey)),
             (TwoKeys,            0,     bound,    one_bound,    Enrol(TwoKeys)),
             (TwoKeys,            1,     bound,    one_bound,    later(TwoKeys)),
             (TwoKeys,            0,     bound,    two,          Meets),
@@ -553,15 +564,21 @@ mod tests {
         let since = || prop::option::of(0_u64..4).prop_map(|ago| ago.map(|ago| NOW.minus(hours(ago))));
         (
             (prop::sample::select(Method::ALL.to_vec()), prop::bool::ANY, prop::bool::ANY),
-            (0_u32..2, prop::bool::ANY, 0_u32..2, 0_u32..2, 0_u32..2),
+            (0_u32..2, prop::bool::ANY, 0_u32..2, 0_u32..2, 0_u32..2, 0_u32..2),
             (since(), since(), since(), since()),
             prop::sample::select(vec![LAN, CAFE]),
             prop::bool::ANY,
         )
             .prop_map(|((method, password, device_bound), means, since, ip, grouped)| {
-                let (apps, has_password, synced_passkeys, bound_passkeys, security_keys) = means;
-                let means =
-                    Means { apps, password: has_password, synced_passkeys, bound_passkeys, security_keys };
+                let (apps, password_set, synced_passkeys, bound_passkeys, bound_keys, synced_keys) = means;
+                let means = Means {
+                    apps,
+                    password: password_set,
+                    synced_passkeys,
+                    bound_passkeys,
+                    security_keys: bound_keys + synced_keys,
+                    synced_security_keys: synced_keys,
+                };
                 let (password_and_totp, passkey, security_key, two_keys) = since;
                 let demanded = ByRequirement { password_and_totp, passkey, security_key, two_keys };
                 (Shown { method, password, device_bound }, means, demanded, ip, grouped)

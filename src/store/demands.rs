@@ -73,7 +73,8 @@ fn means(connection: &Connection, user: UserId) -> rusqlite::Result<Means> {
                     (SELECT password IS NOT NULL FROM user WHERE id = :user),
                     (SELECT count(*) FROM credential WHERE user_id = :user AND kind = :passkey AND synced = 1),
                     (SELECT count(*) FROM credential WHERE user_id = :user AND kind = :passkey AND synced = 0),
-                    (SELECT count(*) FROM credential WHERE user_id = :user AND kind = :key)",
+                    (SELECT count(*) FROM credential WHERE user_id = :user AND kind = :key),
+                    (SELECT count(*) FROM credential WHERE user_id = :user AND kind = :key AND synced = 1)",
         )?
         .query_row(
             named_params! {
@@ -88,6 +89,7 @@ fn means(connection: &Connection, user: UserId) -> rusqlite::Result<Means> {
                     synced_passkeys: row.get(2)?,
                     bound_passkeys: row.get(3)?,
                     security_keys: row.get(4)?,
+                    synced_security_keys: row.get(5)?,
                 })
             },
         )

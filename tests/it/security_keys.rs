@@ -18,7 +18,7 @@ use pvegate::{
 use serde_json::{Value, json};
 
 use crate::{
-    authenticator::{Authenticator, Request, UP, UV},
+    authenticator::{Authenticator, BE, BS, Request, UP, UV},
     harness::{Client, Person, Pve, Reply, TestGate, printed_codes, scan, state_of},
 };
 
@@ -30,6 +30,11 @@ const SIGN_IN: &str = "/_gate/security-key/sign-in";
 /// A key that is touched and asks for nothing.
 fn key_without_pin() -> Authenticator {
     Authenticator { flags: 0, ..Authenticator::new() }
+}
+
+/// A program that answers like such a key, and keeps it with a provider that syncs.
+fn key_of_a_provider() -> Authenticator {
+    Authenticator { flags: BE | BS, ..Authenticator::synced() }
 }
 
 /// Somebody with an app and a key.
@@ -69,7 +74,11 @@ async fn register(client: &mut Client, gate: &TestGate, state: &str, key: &mut A
 
 /// Enrols a key, and the app that must go with it.
 async fn enrol(gate: &TestGate, name: &str) -> Holder {
-    let mut key = key_without_pin();
+    enrol_with(gate, name, key_without_pin()).await
+}
+
+/// Enrols this key, and the app that must go with it.
+async fn enrol_with(gate: &TestGate, name: &str, mut key: Authenticator) -> Holder {
     let mut client = gate.client();
     let state = follow(&mut client, gate, &gate.invite(name)).await;
     let page = register(&mut client, gate, &state, &mut key).await;
@@ -519,4 +528,28 @@ async fn a_key_is_asked_for_also_where_passkeys_were_switched_off_since() {
     let reply = send(&mut client, &asked.state, &answer).await;
 
     assert_eq!((offered.status.as_u16(), reply.status.as_u16()), (404, 200), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_security_key_that_a_provider_syncs_is_not_bound_to_a_device() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let mut alice = enrol_with(&gate, "alice", key_of_a_provider()).await;
+    let policy = "[[policy]]\nname = \"keys\"\nrequire = \"security-key\"\n";
+    let gate = gate.another(&pve).tables(policy).start().await;
+    let seen = pve.requests_seen();
+
+    let (mut client, asked) = alice.asked(&gate).await;
+    let answer = alice.answer(&gate, &asked).json(&alice.key);
+    assert_eq!(send(&mut client, &asked.state, &answer).await.status, 200);
+
+    assert_eq!(client.navigate("/").await.location(), Some("/_gate/enrol"), "there is one to enrol first");
+    assert_eq!(pve.requests_seen(), seen);
+    let state = state_of(&client.navigate("/_gate/enrol").await.text()).unwrap();
+    let created = create_options(&mut client, &state, "security-key").await.json();
+    let mut another = key_of_a_provider();
+    let made = another.create(&created["publicKey"], &gate.url()).json(&another);
+    let body = json!({ "state": created["state"], "name": "Blue", "credential": made });
+    let refused = client.post_json(CREATE, &body).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]), (403, &json!("unbound")));
 }

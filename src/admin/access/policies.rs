@@ -89,7 +89,8 @@ fn best(policies: &Policies, person: &Person, ip: IpAddr) -> Facts {
     } else {
         Method::Recovery
     };
-    facts(Shown { method, password: means.password, device_bound: means.bound_passkeys > 0 })
+    let device_bound = demand::has(&means, Requirement::SecurityKey);
+    facts(Shown { method, password: means.password, device_bound })
 }
 
 fn told(demands: &Demands) -> String {

@@ -172,6 +172,12 @@ impl Gate {
 fn means_of(factors: &[Factor], password: bool) -> Means {
     let mut means = Means { password, ..Means::default() };
     for factor in factors {
+        if let Factor::Credential(credential, _) = factor
+            && credential.kind == CredentialKind::SecurityKey
+            && credential.synced
+        {
+            means.synced_security_keys = means.synced_security_keys.saturating_add(1);
+        }
         let count = match factor {
             Factor::Authenticator(_) => &mut means.apps,
             Factor::Credential(credential, _) => match (credential.kind, credential.synced) {

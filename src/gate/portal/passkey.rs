@@ -500,11 +500,7 @@ impl Gate {
         }
         match registered {
             // Enrolled now, it would not be accepted at the next sign-in.
-            Ok(registered)
-                if guest.wants == Some(Requirement::SecurityKey)
-                    && registered.kind == CredentialKind::Passkey
-                    && registered.synced =>
-            {
+            Ok(registered) if guest.wants == Some(Requirement::SecurityKey) && registered.synced => {
                 Ok(refused(NotAdmitted::Use(Requirement::SecurityKey).word()))
             }
             Ok(registered) => {
