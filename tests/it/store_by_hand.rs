@@ -7,7 +7,13 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::harness::{Installation, Pve, until};
+use pvegate::{
+    account::Role,
+    store::{Added, Change, SqliteStore, Store as _},
+    time::Timestamp,
+};
+
+use crate::harness::{Installation, Pve, Scratch, until};
 
 /// What the sqlite3 program makes of a command. `bash tests/run` installs it.
 fn sqlite3(store: &Path, command: &str) -> Output {
@@ -121,4 +127,22 @@ async fn disabling_somebody_by_hand_cuts_them_off_within_a_second() {
     assert_eq!(bobs.get("/").await.status, 401);
     assert_eq!(pve.requests_seen(), seen, "nothing of his reached Proxmox VE");
     assert_eq!(alice.client.get("/").await.status, 200, "nobody else is concerned");
+}
+
+#[test]
+fn a_group_that_is_renamed_by_hand_is_heard() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("pvegate.db");
+    let mut store = SqliteStore::open(&path).unwrap();
+    let Added::New(alice) =
+        store.add_user(&"alice".parse().unwrap(), Role::User, Timestamp::from_secs(0)).unwrap()
+    else {
+        panic!("nobody was there before");
+    };
+    assert!(store.regroup(alice.id, &["staff".parse().unwrap()], &[]).unwrap());
+    assert_eq!(store.changes().unwrap(), []);
+
+    says(&path, "UPDATE user_group SET name = 'ops' WHERE name = 'staff'");
+
+    assert!(store.changes().unwrap().contains(&Change::User(alice.id)));
 }

@@ -230,6 +230,10 @@ END;
 CREATE TRIGGER group_joined AFTER INSERT ON user_group BEGIN
     INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
 END;
+CREATE TRIGGER group_renamed AFTER UPDATE ON user_group BEGIN
+    INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
+    INSERT INTO change (kind, subject) VALUES ('user', NEW.user_id);
+END;
 CREATE TRIGGER group_left AFTER DELETE ON user_group BEGIN
     INSERT INTO change (kind, subject) VALUES ('user', OLD.user_id);
 END;
