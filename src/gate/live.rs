@@ -136,7 +136,7 @@ impl LiveSessions {
         }
         drop(ended);
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).insert(owner);
-        self.judge(&live, live.terms().at, now);
+        self.judge(&live, None, now);
         live
     }
 

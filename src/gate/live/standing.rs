@@ -40,19 +40,24 @@ impl LiveSessions {
     pub fn set_policies(&self, policies: Policies, now: Timestamp) {
         *self.policies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
         for session in self.all() {
-            self.judge(&session, session.terms().at, now);
+            self.judge(&session, None, now);
         }
     }
 
     /// Takes note that a session is used from an address.
     pub fn used_from(&self, session: &LiveSession, ip: IpAddr, now: Timestamp) {
         if session.terms().at != ip {
-            self.judge(session, ip, now);
+            self.judge(session, Some(ip), now);
         }
     }
 
-    /// Judges a session by what is demanded of its user at an address, and ends one that does not meet it.
-    pub(super) fn judge(&self, session: &LiveSession, ip: IpAddr, now: Timestamp) {
+    /// Judges a session by what is demanded of its user at an address, or where it was last used, and ends one
+    /// that does not meet it.
+    pub(super) fn judge(&self, session: &LiveSession, ip: Option<IpAddr>, now: Timestamp) {
+        // Held from the reading to the writing: whoever changes policies or the person judges afterwards, and
+        // must find the address of a judgement that went by what was before.
+        let mut terms_held = session.terms.write().unwrap_or_else(PoisonError::into_inner);
+        let ip = ip.unwrap_or(terms_held.at);
         let (policies, person) = (self.policies(), session.person());
         let demands = policies.demands_on(&person, ip);
         let facts = policies.facts(&person, session.shown, session.client, ip);
@@ -67,7 +72,8 @@ impl LiveSessions {
             (Standing::Enrol(_), Scope::Full)
             | (Standing::Use(_) | Standing::Elsewhere | Standing::Moved, _) => true,
         };
-        *session.terms.write().unwrap_or_else(PoisonError::into_inner) = terms;
+        *terms_held = terms;
+        drop(terms_held);
         if over {
             session.end(EndReason::Policy);
         }
@@ -102,7 +108,7 @@ impl LiveSessions {
                 Some(person) => {
                     *session.person.write().unwrap_or_else(PoisonError::into_inner) =
                         Arc::new(person.clone());
-                    self.judge(&session, session.terms().at, now);
+                    self.judge(&session, None, now);
                 }
                 None => session.end(EndReason::Disabled),
             }
