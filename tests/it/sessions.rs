@@ -589,7 +589,8 @@ async fn whoever_is_enabled_again_signs_in_at_once_and_stays() {
     gate.person("root").await;
     let user = id_of(&gate, "alice");
     assert_ne!(gate.store().disable_user(user, gate.clock.now()).unwrap(), Disabled::LastAdmin);
-    until("the gate has heard of it", async || alice.client.clone().get("/").await.status == 401).await;
+    // Of a page of the gate's own: an answer of Proxmox VE would be cut in the middle.
+    until("the gate has heard of it", async || !alive(&alice.client).await).await;
     let code = alice.wait_for_next_code(&gate);
 
     // By another process, and without a moment for the gate to hear of it.
@@ -599,5 +600,5 @@ async fn whoever_is_enabled_again_signs_in_at_once_and_stays() {
     assert_eq!(alice.client.get("/").await.status, 200);
     // Nor does what is heard of later end it.
     assert_ne!(gate.store().disable_user(user, gate.clock.now()).unwrap(), Disabled::LastAdmin);
-    until("disabled again", async || alice.client.clone().get("/").await.status == 401).await;
+    until("disabled again", async || !alive(&alice.client).await).await;
 }
