@@ -454,7 +454,8 @@ async fn what_policies_demand_of_somebody_is_explained_with_the_place_where_it_i
     place.run(&["user", "group", "app", "--add", "ops"]).await.ok();
     place.run(&["user", "group", "key", "--add", "ops"]).await.ok();
     let before = std::fs::read_to_string(place.config()).unwrap();
-    let line = before.lines().count() + 1;
+    // A policy is found by its name, on the line below its head.
+    let line = before.lines().count() + 2;
     let policies = "[[policy]]\nname = \"keys for ops\"\ngroups = [\"ops\"]\nrequire = \"passkey\"\n\
                     lifetime = \"2h\"\n\
                     [[policy]]\nname = \"at home\"\nusers = [\"key\"]\nallow = [\"10.0.0.0/8\"]\n";
