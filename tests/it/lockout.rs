@@ -431,12 +431,12 @@ async fn a_disabled_user_is_out_within_a_second_and_looks_like_nobody() {
     until("bob is out", async || bob.client.get("/_gate/").await.status == 401).await;
     let took = asked.elapsed();
     let refused = bob.sign_in(&gate).await;
-    let nobody = attempt(&gate, &mut gate.client(), "eve", "123456").await;
+    let nobody = attempt(&gate, &mut gate.client(), "ivy", "123456").await;
 
     assert_eq!((exit, printed.trim()), (0, r#"{"ended":1,"user":"bob"}"#));
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(refused.status, 403);
-    assert_eq!(neutral(&refused, "bob"), neutral(&nobody, "eve"));
+    assert_eq!(neutral(&refused, "bob"), neutral(&nobody, "ivy"));
     assert_eq!(alice.client.get("/").await.status, 200);
     assert_eq!(pvegate(&gate, &["user", "disable", "alice", "--reason", "x"]).0, 5, "the last administrator");
     assert_eq!(pvegate(&gate, &["user", "enable", "bob"]), (0, "enabled bob\n".into()));
