@@ -72,7 +72,9 @@ impl Check<'_> {
         let bind = match &*bind? {
             "network" => Bind::Network,
             "address" => Bind::Address,
-            _ => Bind::None,
+            "none" => Bind::None,
+            // A choice that was added to the key and not here binds nobody unnoticed.
+            _ => return None,
         };
         let Found { value: name, place } = name?;
         let policy = Policy {

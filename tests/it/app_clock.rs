@@ -197,3 +197,19 @@ async fn whoever_enrols_with_a_slow_phone_is_told_how_slow() {
     assert!(refused.text().contains("about 9 minutes 45 seconds behind"), "{}", refused.text());
     assert!(alice.session_cookie().is_none());
 }
+
+#[tokio::test]
+async fn codes_are_looked_at_no_oftener_than_sign_ins_are() {
+    let pve = Pve::start().await;
+    let gate = TestGate::in_front_of(&pve).await;
+    let mut alice = gate.person("alice").await;
+    let wrong = code_of_no_time(&gate, &alice);
+
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(look(&mut alice, &wrong).await.status.as_u16());
+    }
+
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_ne!(statuses.first(), Some(&429), "{statuses:?}");
+}
